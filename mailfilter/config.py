@@ -1,0 +1,209 @@
+"""What an operator can set: limits, timeouts, settings of the policy, and how their texts are read.
+
+Values are validated once, here, and frozen. Defaults come first, then what the policy says, then the command
+line: each step is a new object made by `replaced`. Knows no sockets, no files, no argparse; the messages of
+its `ConfigError`s are written for the person who typed the value.
+"""
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from mailfilter.errors import ConfigError
+
+__all__ = ["Limits", "Settings", "Timeouts", "assignments", "parse_duration", "parse_size"]
+
+_SIZE = re.compile(r"([0-9]+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h)?")
+_DURATION_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+# A number this large is a slip of the keyboard; it would also overflow C integers further down.
+_LARGEST_SIZE = 1 << 40
+_LONGEST_SECONDS = 7 * 24 * 3600
+
+
+def parse_size(text):
+    """A whole number from `1000`, `64k`, `50m` or `1g` (units of 1024); raises ConfigError."""
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        raise ConfigError(f"{text!r} is not a whole number")
+    if isinstance(text, float):
+        if text != text or not text.is_integer():
+            raise ConfigError(f"{text!r} is not a whole number")
+        number = int(text)
+    elif isinstance(text, int):
+        number = text
+    else:
+        found = _SIZE.fullmatch(text.strip())
+        if not found:
+            raise ConfigError(f"{text!r} is not a whole number (k, m and g may follow it)")
+        number = int(found[1]) * _SIZE_UNITS[found[2].lower()]
+    if not 0 <= number <= _LARGEST_SIZE:
+        raise ConfigError(f"{text!r} is outside 0 to {_LARGEST_SIZE}")
+    return number
+
+
+def parse_duration(text):
+    """Seconds from `300`, `1.5`, `500ms`, `30s`, `5m` or `2h`; more than zero, at most a week; raises ConfigError."""
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        raise ConfigError(f"{text!r} is not a number of seconds")
+    if isinstance(text, str):
+        found = _DURATION.fullmatch(text.strip())
+        if not found:
+            raise ConfigError(f"{text!r} is not a number of seconds (ms, s, m and h may follow it)")
+        seconds = float(found[1]) * _DURATION_UNITS[found[2]]
+    else:
+        seconds = float(text)
+    if not 0 < seconds <= _LONGEST_SECONDS:
+        raise ConfigError(f"{text!r} is not more than 0 and at most {_LONGEST_SECONDS} seconds")
+    return seconds
+
+
+def assignments(texts, option):
+    """`["NAME=VALUE", ...]` as a dict; the last of equal names counts. `option` names the source in errors."""
+    values = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ConfigError(f"{option} {text}: expected NAME=VALUE")
+        values[name] = value
+    return values
+
+
+class _Numbers:
+    """What `Limits` and `Timeouts` share: replacing some of the numbers by name, with checked values."""
+
+    def replaced(self, values, source):
+        """A copy with some numbers replaced.
+
+        Args:
+            values: a mapping of name to number or text (`{"recipients": "100"}`), or None.
+            source: where it was said, for error messages (`--limit`, `SmtpServer.limits`).
+
+        Raises:
+            ConfigError: an unknown name, or a value that cannot be used.
+        """
+        if not values:
+            return self
+        known = [field.name for field in fields(self)]
+        checked = {}
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(f"{source}: there is no {self._noun} {name!r}; known are {', '.join(known)}")
+            try:
+                checked[name] = self._parse(value)
+                self._check(name, checked[name])
+            except ConfigError as error:
+                raise ConfigError(f"{source} {name}: {error}") from None
+        return replace(self, **checked)
+
+    def _check(self, name, value):
+        """Raise ConfigError when `value` is out of range for `name`."""
+
+
+@dataclass(frozen=True)
+class Timeouts(_Numbers):
+    """How long we wait, in seconds. RFC 5321 §4.5.3.2 gives the least a client has to wait for each reply.
+
+    Towards the client: `command` (its next command), `data_block` (its next piece of message),
+    `handler` (a handler of the policy, all its waits together; then the client gets 451),
+    `message_handler` (the same for the handler after the final dot: clients wait ten minutes there).
+
+    Towards the next hop: `connect`, `greeting`, `hello`, `mail`, `rcpt`, `data`, `data_block` (until it
+    takes more of the message), `data_end` (its reply to the final dot), `reset`, `quit`.
+
+    The process: `shutdown` (running transactions may take this long to finish after SIGTERM).
+    """
+
+    command: float = 300.0
+    data_block: float = 180.0
+    handler: float = 270.0
+    message_handler: float = 570.0
+    connect: float = 30.0
+    greeting: float = 300.0
+    hello: float = 300.0
+    mail: float = 300.0
+    rcpt: float = 300.0
+    data: float = 120.0
+    data_end: float = 600.0
+    reset: float = 20.0
+    quit: float = 20.0
+    shutdown: float = 30.0
+
+    _noun = "timeout"
+    _parse = staticmethod(parse_duration)
+
+
+# The least that SMTP itself needs (RFC 5321 §4.5.3.1), or that still lets a session work at all.
+_LEAST = {"line_bytes": 512, "recipients": 100, "header_bytes": 1000, "header_fields": 1, "pending_bytes": 1024,
+          "errors": 1, "connections": 1, "message_bytes": 0, "spool_memory_bytes": 0}
+
+
+@dataclass(frozen=True)
+class Limits(_Numbers):
+    """How much a client may use; each of these has its own reply when it is reached.
+
+    Sizes are octets. `line_bytes`: one command line with its CR LF (500). `recipients`: accepted in one
+    transaction (452). `message_bytes`: one message, announced with SIZE (552; 0 is no limit).
+    `header_bytes`, `header_fields`: the header section (552). `errors`: bad commands until 421.
+    `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
+    `connections`: sessions at one time in one worker (421). `spool_memory_bytes`: of a message body, before the
+    rest goes to a temporary file.
+    """
+
+    line_bytes: int = 2048
+    recipients: int = 1000
+    message_bytes: int = 50 << 20
+    header_bytes: int = 256 << 10
+    header_fields: int = 1000
+    errors: int = 20
+    pending_bytes: int = 64 << 10
+    connections: int = 2000
+    spool_memory_bytes: int = 256 << 10
+
+    _noun = "limit"
+    _parse = staticmethod(parse_size)
+
+    def _check(self, name, value):
+        if value < _LEAST[name]:
+            raise ConfigError(f"{value} is too small; at least {_LEAST[name]} is needed")
+
+
+def _plain(name):
+    return name.replace("_", "").lower()
+
+
+class Settings(Mapping):
+    """What a policy reads with `Sys.setting(name)`: `--set NAME=VALUE`, and under it the environment.
+
+    The environment variable of a setting is `MAILFILTER_` and its name, where neither case nor underscores
+    matter: `nextHop` is found in `MAILFILTER_NEXTHOP` and in `MAILFILTER_NEXT_HOP`. Names given by `--set`
+    must match exactly. Values are texts. Iterating gives the names of `--set`, then those variables that no
+    `--set` hides, by their names in plain lower case.
+    """
+
+    def __init__(self, values=None, environment=None):
+        self._values = dict(values or {})
+        hidden = {_plain(name) for name in self._values}
+        self._environment = {}
+        for variable, value in (os.environ if environment is None else environment).items():
+            if variable.startswith("MAILFILTER_"):
+                name = _plain(variable[len("MAILFILTER_"):])
+                if name and name not in hidden:
+                    self._environment[name] = value
+
+    def __getitem__(self, name):
+        if name in self._values:
+            return self._values[name]
+        return self._environment[_plain(name)]
+
+    def __iter__(self):
+        yield from self._values
+        yield from self._environment
+
+    def __len__(self):
+        return len(self._values) + len(self._environment)
+
+    def __repr__(self):
+        return f"Settings({', '.join(self)})"
