@@ -135,9 +135,9 @@ class Timeouts(_Numbers):
     _parse = staticmethod(parse_duration)
 
 
-# The least that SMTP itself needs (RFC 5321 §4.5.3.1), or that still lets a session work at all.
-_LEAST = {"line_bytes": 512, "recipients": 100, "header_bytes": 1000, "header_fields": 1, "pending_bytes": 1024,
-          "errors": 1, "connections": 1, "message_bytes": 0, "spool_memory_bytes": 0}
+# Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
+_LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
+          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0}
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Limits(_Numbers):
     """How much a client may use; each of these has its own reply when it is reached.
 
     Sizes are octets. `line_bytes`: one command line with its CR LF (500). `recipients`: accepted in one
-    transaction (452). `message_bytes`: one message, announced with SIZE (552; 0 is no limit).
+    transaction (452). `message_bytes`: one message, announced with SIZE (552).
     `header_bytes`, `header_fields`: the header section (552). `errors`: bad commands until 421.
     `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
     `connections`: sessions at one time in one worker (421). `spool_memory_bytes`: of a message body, before the
