@@ -1,0 +1,126 @@
+/* The allocator of one JavaScript heap; see arena.h. */
+#include "arena.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { HEADER = 8, STEP = 8, SMALL = 63, PAGE = 4096 };
+
+static arena *pool[ARENA_POOL_LIMIT];
+static size_t pooled, in_use;
+
+/* Size class of a payload: its number, and the bytes such a block really has. */
+static inline unsigned class_of(size_t size, size_t *room) {
+    size_t units = (size + STEP - 1) / STEP;
+    if (units == 0) units = 1;
+    if (units <= SMALL) {
+        *room = units * STEP;
+        return (unsigned)units - 1;
+    }
+    /* Above 504 bytes: the top two bits below the leading one choose among four classes of a doubling. */
+    unsigned shift = 63 - (unsigned)__builtin_clzll((unsigned long long)(units - 1));
+    size_t quarter = (size_t)1 << (shift - 2);
+    size_t rounded = (units + quarter - 1) & ~(quarter - 1);
+    unsigned class = SMALL + (shift - 5) * 4 + (unsigned)((rounded >> (shift - 2)) & 3);
+    if (rounded >> (shift + 1)) class = SMALL + (shift - 4) * 4;   /* rounding reached the next doubling */
+    *room = rounded * STEP;
+    return class;       /* ARENA_LARGEST_CAP is 2^27 units of 8 bytes: class 151 at most */
+}
+
+static inline size_t *header_of(void *ptr) { return (size_t *)ptr - 1; }
+
+void *arena_alloc(void *udata, size_t size) {
+    arena *a = udata;
+    if (size == 0) return NULL;
+    if (size > a->cap) { a->denied = size; return NULL; }
+    size_t room;
+    unsigned class = class_of(size, &room);
+    void *ptr = a->free_list[class];
+    if (ptr) {
+        a->free_list[class] = *(void **)ptr;
+        return ptr;
+    }
+    if (room + HEADER > a->cap - a->top) {
+        a->denied = size;
+        return NULL;
+    }
+    size_t *header = (size_t *)((char *)a + a->top);
+    a->top += room + HEADER;
+    *header = room;
+    return header + 1;
+}
+
+void arena_free(void *udata, void *ptr) {
+    arena *a = udata;
+    if (!ptr) return;
+    size_t room = *header_of(ptr);
+    if ((char *)ptr + room == (char *)a + a->top) {     /* the newest block: give it back to the top */
+        a->top -= room + HEADER;
+        return;
+    }
+    size_t same;
+    unsigned class = class_of(room, &same);
+    *(void **)ptr = a->free_list[class];
+    a->free_list[class] = ptr;
+}
+
+void *arena_realloc(void *udata, void *ptr, size_t size) {
+    arena *a = udata;
+    if (!ptr) return arena_alloc(a, size);
+    if (size == 0) { arena_free(a, ptr); return NULL; }
+    size_t room = *header_of(ptr);
+    if (size <= room) return ptr;
+    if (size <= a->cap && (char *)ptr + room == (char *)a + a->top) {   /* the newest block grows in place */
+        size_t wanted;
+        class_of(size, &wanted);
+        if (wanted - room <= a->cap - a->top) {
+            a->top += wanted - room;
+            *header_of(ptr) = wanted;
+            return ptr;
+        }
+    }
+    void *bigger = arena_alloc(a, size);
+    if (!bigger) return NULL;
+    memcpy(bigger, ptr, room);
+    arena_free(a, ptr);
+    return bigger;
+}
+
+arena *arena_open(size_t cap) {
+    arena *a = NULL;
+    if (cap > ARENA_LARGEST_CAP) cap = ARENA_LARGEST_CAP;
+    cap = (cap + PAGE - 1) & ~(size_t)(PAGE - 1);
+    for (size_t i = pooled; i-- > 0;)
+        if (pool[i]->cap == cap) {
+            a = pool[i];
+            pool[i] = pool[--pooled];
+            break;
+        }
+    if (!a) {
+        a = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (a == MAP_FAILED) return NULL;
+    }
+    memset(a, 0, sizeof *a);
+    a->cap = cap;
+    a->top = (sizeof *a + 15) & ~(size_t)15;
+    in_use++;
+    return a;
+}
+
+void arena_close(arena *a) {
+    in_use--;
+#ifdef MAILFILTER_DEBUG
+    memset((char *)a + sizeof *a, 0xDB, a->top - sizeof *a);   /* a stale pointer must not find old data */
+#endif
+    if (pooled == ARENA_POOL_LIMIT) {
+        munmap(a, a->cap);
+        return;
+    }
+    /* Pages far above what a usual session touches go back to the system. */
+    size_t keep = (size_t)1 << 20;
+    if (a->top > keep) madvise((char *)a + keep, a->cap - keep, MADV_DONTNEED);
+    pool[pooled++] = a;
+}
+
+size_t arena_pooled(void) { return pooled; }
+size_t arena_in_use(void) { return in_use; }

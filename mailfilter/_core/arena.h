@@ -1,0 +1,48 @@
+/*
+ * The memory of one JavaScript heap: one region that holds every byte Duktape allocates.
+ *
+ * A region has a hard cap; reaching it makes an allocation fail, which Duktape turns into an error of
+ * the policy. Freed blocks are kept by size class and used again; the region is never given back
+ * piecemeal. A heap is ended by forgetting its region as a whole (no destructor needs to run), so a heap
+ * that was stopped in the middle of anything costs nothing to drop. Regions are recycled through a pool,
+ * because fresh pages cost more than anything else about a heap.
+ *
+ * The header lies at the region's start; all book-keeping of the region is inside it.
+ *
+ * Must not know: Python, Duktape's insides, mail.
+ */
+#ifndef MAILFILTER_ARENA_H
+#define MAILFILTER_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ARENA_CLASSES = 160,        /* 63 classes of 8-byte steps up to 504 bytes, then 4 for each doubling */
+    ARENA_LARGEST_CAP = 1 << 30, ARENA_POOL_LIMIT = 256      /* regions kept for the next heap, at most */
+};
+
+typedef struct arena {
+    size_t cap;                 /* bytes of the region that may be used */
+    size_t top;                 /* bytes used so far, header included: the high-water mark */
+    size_t denied;              /* size of the allocation that met the cap last, 0: none did */
+    void *host;                 /* who owns the heap in this region (a struct duk_host), outside the region */
+    void *context;              /* the heap's first duk_context, inside the region */
+    void *entries[8];           /* functions of the library that the host calls, inside the region */
+    void *free_list[ARENA_CLASSES];
+} arena;
+
+/* A region whose heap may use `cap` bytes, recycled or new; NULL: the system gave no memory. */
+arena *arena_open(size_t cap);
+/* Forget the heap and keep the region for the next one, or return it to the system. */
+void arena_close(arena *a);
+/* Regions in the pool now, and regions in use now (for leak checks). */
+size_t arena_pooled(void);
+size_t arena_in_use(void);
+
+/* The three functions that Duktape calls; udata is the arena. */
+void *arena_alloc(void *udata, size_t size);
+void *arena_realloc(void *udata, void *ptr, size_t size);
+void arena_free(void *udata, void *ptr);
+
+#endif

@@ -1,0 +1,209 @@
+/* Enters JavaScript under protection; see duk_step.h. */
+#include "duk_step.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+step_host_call step_host;
+
+enum { ENTRIES = sizeof ((arena *)0)->entries / sizeof (void *) };
+
+/* Where a fatal error of the running heap jumps to. One thread runs JavaScript, one heap at a time. */
+static jmp_buf *fatal_exit;
+
+static void on_fatal(void *udata, const char *message) {
+    if (fatal_exit) longjmp(*fatal_exit, 1);
+    fprintf(stderr, "mailfilter: JavaScript engine failed outside a protected call: %s\n", message ? message : "?");
+    abort();
+}
+
+static arena *region_of(duk_context *ctx) {
+    duk_memory memory;
+    duk.get_memory_functions(ctx, &memory);
+    return memory.udata;
+}
+
+/* host.now(name, …): an operation that is answered at once. */
+static duk_ret native_now(duk_context *ctx) {
+    duk_host *host = region_of(ctx)->host;
+    int n = duk.get_top(ctx);
+    Py_CLEAR(host->arguments);
+    Py_CLEAR(host->result);
+    host->count = 0;
+    host->arguments = PyTuple_New(n);
+    if (!host->arguments) {
+        PyErr_Clear();
+        duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "out of memory");
+        duk.throw_raw(ctx);
+    }
+    for (int i = 0; i < n; i++)
+        value_get(ctx, host, i, &((PyTupleObject *)host->arguments)->ob_item[i], 0);
+    int failed = step_host(host->owner, host->arguments, &host->result);
+    Py_CLEAR(host->arguments);
+    if (failed) {
+        const char *name = "Error", *message = "operation failed";
+        if (host->result && PyTuple_CheckExact(host->result) && PyTuple_GET_SIZE(host->result) == 2) {
+            const char *text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(host->result, 0));
+            if (text) name = text; else PyErr_Clear();
+            text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(host->result, 1));
+            if (text) message = text; else PyErr_Clear();
+        }
+        duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", message);
+        if (strcmp(name, "Error")) {
+            duk.push_string(ctx, name);
+            duk.put_prop_string(ctx, -2, "name");
+        }
+        Py_CLEAR(host->result);
+        duk.throw_raw(ctx);
+    }
+    value_push(ctx, host, host->result, 0);
+    Py_CLEAR(host->result);
+    return 1;
+}
+
+/* host.entries(f, g, …): the functions that step_call reaches by number. Kept alive by the stash. */
+static duk_ret native_entries(duk_context *ctx) {
+    arena *region = region_of(ctx);
+    int n = duk.get_top(ctx);
+    duk.push_heap_stash(ctx);
+    for (int i = 0; i < n && i < ENTRIES; i++) {
+        duk.dup(ctx, i);
+        region->entries[i] = duk.get_heapptr(ctx, -1);
+        duk.put_prop_index(ctx, -2, (unsigned)i);
+    }
+    return 0;
+}
+
+struct job {
+    arena *region;
+    const char *name, *source;
+    size_t length;
+    int entry;
+    PyObject *arguments;
+};
+
+static duk_ret protected_setup(duk_context *ctx, void *udata) {
+    duk.push_object(ctx);
+    duk.push_c_function(ctx, native_now, DUK_VARARGS);
+    duk.put_prop_string(ctx, -2, "now");
+    duk.push_c_function(ctx, native_entries, DUK_VARARGS);
+    duk.put_prop_string(ctx, -2, "entries");
+    duk.put_global_string(ctx, "host");
+    return 0;
+}
+
+static duk_ret protected_load(duk_context *ctx, void *udata) {
+    struct job *job = udata;
+    duk.push_string(ctx, job->name);
+    duk.compile_raw(ctx, job->source, job->length, DUK_COMPILE_FILENAME_GIVEN | DUK_COMPILE_NOSOURCE);
+    duk.call(ctx, 0);
+    duk.pop(ctx);
+    duk.push_undefined(ctx);
+    return 1;
+}
+
+static duk_ret protected_call(duk_context *ctx, void *udata) {
+    struct job *job = udata;
+    duk_host *host = job->region->host;
+    int n = (int)PyTuple_GET_SIZE(job->arguments);
+    duk.require_stack(ctx, n + 4);
+    duk.push_heapptr(ctx, job->region->entries[job->entry]);
+    for (int i = 0; i < n; i++) value_push(ctx, host, PyTuple_GET_ITEM(job->arguments, i), 0);
+    duk.call(ctx, n);
+    host->count = 0;
+    value_get(ctx, host, -1, &host->result, 0);
+    return 1;
+}
+
+/* The error at the top of the stack becomes (name, message, file, line, stack); each part may be None. */
+static duk_ret protected_describe(duk_context *ctx, void *udata) {
+    static const char *const parts[] = {"name", "message", "fileName", "lineNumber", "stack"};
+    duk_host *host = udata;
+    Py_CLEAR(host->result);
+    host->count = 0;
+    host->result = PyTuple_New(6);
+    if (!host->result) { PyErr_Clear(); return 0; }
+    for (int i = 0; i < 6; i++) PyTuple_SET_ITEM(host->result, i, Py_NewRef(Py_None));
+    PyObject **slot = ((PyTupleObject *)host->result)->ob_item;
+    if (duk.get_type(ctx, -1) == DUK_TYPE_OBJECT && duk.get_error_code(ctx, -1) != 0) {
+        for (int i = 0; i < 5; i++) {
+            duk.get_prop_string(ctx, -1, parts[i]);
+            int type = duk.get_type(ctx, -1);
+            if (type == DUK_TYPE_STRING || type == DUK_TYPE_NUMBER) value_get(ctx, host, -1, &slot[i], 0);
+            duk.pop(ctx);
+        }
+    } else {                                            /* anything may be thrown */
+        size_t n;
+        duk.dup(ctx, -1);
+        duk.safe_to_lstring(ctx, -1, &n);
+        value_get(ctx, host, -1, &slot[1], 0);
+        duk.pop(ctx);
+    }
+    return 0;
+}
+
+static enum step_status run(struct job *job, duk_protected work, PyObject **result) {
+    arena *region = job->region;
+    duk_context *ctx = region->context;
+    duk_host *host = region->host;
+    jmp_buf here, *outer = fatal_exit;
+    enum step_status status;
+    if (!ctx) return STEP_DEAD;
+    duk_host_clear(host);
+    fatal_exit = &here;
+    if (setjmp(here)) {
+        region->context = NULL;
+        fatal_exit = outer;
+        duk_host_clear(host);
+        return STEP_DEAD;
+    }
+    if (duk.safe_call(ctx, work, job, 0, 1) == 0) status = STEP_OK;
+    else {
+        status = STEP_THREW;
+        if (duk.safe_call(ctx, protected_describe, host, 0, 1) != 0 && !host->result) host->result = NULL;
+        duk.pop(ctx);
+    }
+    duk.pop(ctx);
+    fatal_exit = outer;
+    *result = host->result;                              /* the reference moves to the caller */
+    host->result = NULL;
+    duk_host_clear(host);
+    return status;
+}
+
+int step_create(arena *region, duk_host *host) {
+    jmp_buf here, *outer = fatal_exit;
+    region->host = host;
+    fatal_exit = &here;
+    if (setjmp(here)) {
+        fatal_exit = outer;
+        region->context = NULL;
+        return -1;
+    }
+    region->context = duk.create_heap(arena_alloc, arena_realloc, arena_free, region, on_fatal);
+    int ok = region->context && duk.safe_call(region->context, protected_setup, NULL, 0, 1) == 0;
+    if (ok) duk.pop(region->context);
+    fatal_exit = outer;
+    return ok ? 0 : -1;
+}
+
+enum step_status step_load(arena *region, const char *name, const char *source, size_t length, PyObject **result) {
+    struct job job = {.region = region, .name = name, .source = source, .length = length};
+    return run(&job, protected_load, result);
+}
+
+enum step_status step_call(arena *region, int entry, PyObject *arguments, PyObject **result) {
+    struct job job = {.region = region, .entry = entry, .arguments = arguments};
+    if (entry < 0 || entry >= ENTRIES || !region->entries[entry]) return STEP_DEAD;
+    return run(&job, protected_call, result);
+}
+
+void step_collect(arena *region) {
+    jmp_buf here, *outer = fatal_exit;
+    if (!region->context) return;
+    fatal_exit = &here;
+    if (setjmp(here)) region->context = NULL;
+    else duk.gc(region->context, 0);
+    fatal_exit = outer;
+}

@@ -1,0 +1,59 @@
+/*
+ * Values across the border between Python and JavaScript, by Duktape's C API alone (no JSON text).
+ *
+ *   Python                       JavaScript
+ *   None                         null
+ *   UNDEFINED (the sentinel)     undefined
+ *   bool, int, float             boolean, number (an int beyond 2^53 loses precision like any number)
+ *   str                          string (lone surrogates are kept)
+ *   bytes                        string: valid UTF-8 as text, every other byte B as U+DC00+B (see below)
+ *   bytearray                    Uint8Array (a copy)
+ *   list, tuple; dict            Array; Object (keys must be str)
+ *
+ * and back: undefined and null become None, a string str, a buffer or typed array bytes, an array list,
+ * any other object a dict of its own enumerable properties; functions and symbols None.
+ *
+ * Octets from the network are not always text. Duktape would take a string beginning with 0x80, 0x81,
+ * 0x82 or 0xFF for a Symbol, so octets that are not part of valid UTF-8 become U+DC80 … U+DCFF, one for
+ * each octet, which is what Python calls surrogateescape; text_to_bytes in heap.pyx is the way back. Both
+ * directions together lose nothing.
+ *
+ * Everything here may throw by longjmp and must be called under duk.safe_call or in a native function.
+ * New references are anchored in the host while something that may throw still runs.
+ *
+ * Must not know: mail, sessions, what the values mean.
+ */
+#ifndef MAILFILTER_DUK_VALUE_H
+#define MAILFILTER_DUK_VALUE_H
+
+#include <Python.h>
+#include "duk_api.h"
+
+enum {
+    VALUE_DEPTH_LIMIT = 16,             /* nesting of arrays and objects, both ways */
+    VALUE_COUNT_LIMIT = 200000          /* elements in one value that a policy hands out */
+};
+
+/* What belongs to one heap but lies outside its region: anchors for what is under construction. */
+typedef struct duk_host {
+    void *owner;                        /* the Heap object (borrowed; it owns this struct) */
+    PyObject *arguments;                /* anchors: dropped by duk_host_clear */
+    PyObject *result;
+    char *scratch;
+    size_t count;                       /* elements converted in the running conversion */
+} duk_host;
+
+/* Drop whatever is anchored. Cannot throw. */
+void duk_host_clear(duk_host *host);
+
+/* Push a Python value (borrowed reference). */
+void value_push(duk_context *ctx, duk_host *host, PyObject *value, int depth);
+
+/* Turn the value at `index` into a new Python reference stored in *slot, which must be an anchor or a
+ * place inside something anchored. On a throw *slot holds what was built so far (or NULL). */
+void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int depth);
+
+/* The sentinel for undefined, set once by heap.pyx. */
+extern PyObject *value_undefined;
+
+#endif

@@ -1,0 +1,199 @@
+"""One JavaScript heap: load programs, call the library's entry functions, answer host.now().
+
+A heap lives in a region of its own (arena.h) and shares nothing with any other. It is used by one thread.
+What is waiting, for whom and how long is the driver's business; here a call goes in and a value, or a
+ScriptError, comes out.
+
+Must not know: mail, sessions, uvloop, which operations exist.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.string cimport memset
+
+from mailfilter._core cimport duktape as c
+
+cdef extern from *:
+    """
+    #ifndef MAILFILTER_ABI_STAMP
+    #define MAILFILTER_ABI_STAMP "none"
+    #endif
+    """
+    const char *MAILFILTER_ABI_STAMP
+
+_abi_stamp = (<bytes>MAILFILTER_ABI_STAMP).decode()
+
+DEFAULT_HEAP_BYTES = 8 << 20
+
+
+class Undefined:
+    """The type of UNDEFINED, which becomes JavaScript's undefined (None becomes null)."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "UNDEFINED"
+
+
+UNDEFINED = Undefined()
+Py_INCREF(UNDEFINED)                # the C side keeps a reference for the life of the process
+c.value_undefined = <PyObject *>UNDEFINED
+
+
+class ScriptError(Exception):
+    """JavaScript threw. Attributes, each None where JavaScript gave none:
+
+    name, message: of the error object; of any other thrown value, message is its text.
+    file, line: where the error object was made.
+    stack: the engine's traceback text.
+    """
+
+    def __init__(self, name, message, file, line, stack):
+        super().__init__(f"{name}: {message}" if name else str(message))
+        self.name, self.message, self.file, self.line, self.stack = name, message, file, line, stack
+
+
+class HeapDead(Exception):
+    """The heap cannot be used any more: the engine failed beyond an exception, or it was closed."""
+
+
+class HostError(Exception):
+    """Raised by the answer callable: thrown into JavaScript as an Error with this class name and message."""
+
+    def __init__(self, message, name="Error"):
+        super().__init__(message)
+        self.name = name
+
+
+def bind(path):
+    """Find the engine's functions in dukpy's extension module at `path` (str); ImportError when wrong."""
+    cdef bytes encoded = path.encode()
+    cdef const char *problem = c.duk_api_bind(encoded)
+    if problem != NULL:
+        raise ImportError((<bytes>problem).decode("utf-8", "replace"))
+
+
+def regions():
+    """(regions in use, regions pooled): for leak checks."""
+    return c.arena_in_use(), c.arena_pooled()
+
+
+def text_to_bytes(str text):
+    """Octets of a JavaScript string: UTF-8, with U+DC80…U+DCFF back to the octets they stand for.
+
+    Any other lone surrogate, which only a policy can have made, becomes U+FFFD.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"".join(
+            ch.encode("utf-8", "surrogateescape") if not 0xD800 <= ord(ch) <= 0xDFFF or 0xDC80 <= ord(ch) <= 0xDCFF
+            else b"\xef\xbf\xbd" for ch in text)
+
+
+cdef int _answer(void *owner, PyObject *arguments, PyObject **result) noexcept:
+    """Serve host.now: one Python call; nothing gets out but a result or (class name, message)."""
+    cdef Heap heap = <Heap>owner
+    cdef object value
+    cdef int failed = 0
+    try:
+        if heap.answer is None:
+            raise HostError("operations are not available here")
+        value = heap.answer(*<tuple>arguments)
+    except HostError as error:
+        value = (error.name, str(error))
+        failed = -1
+    except BaseException as error:      # our bug: the policy gets an error, the log gets the rest
+        value = ("InternalError", f"{type(error).__name__}: {error}")
+        failed = -1
+    Py_INCREF(value)
+    result[0] = <PyObject *>value
+    return failed
+
+
+c.step_host = _answer
+
+
+cdef class Heap:
+    """A heap capped at `heap_bytes`. `answer(name, *arguments)` serves the library's host.now()."""
+
+    def __cinit__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None):
+        memset(&self.host, 0, sizeof(self.host))
+        self.answer = answer
+        self.host.owner = <void *>self
+        self.region = c.arena_open(heap_bytes)
+        if self.region == NULL:
+            raise MemoryError("no address space for a JavaScript heap")
+        if c.step_create(self.region, &self.host) != 0:
+            raise MemoryError(f"a JavaScript heap does not fit into {heap_bytes} bytes")
+
+    def __dealloc__(self):
+        self.close()
+
+    cpdef close(self):
+        """Forget the heap; its region is recycled. Harmless when closed. Not while JavaScript runs."""
+        if self.running:
+            raise RuntimeError("a heap cannot be closed from inside itself")
+        if self.region != NULL:
+            c.duk_host_clear(&self.host)
+            c.arena_close(self.region)
+            self.region = NULL
+
+    @property
+    def used_bytes(self):
+        """Bytes of the region in use (high-water mark), 0 when closed."""
+        return self.region.top if self.region != NULL else 0
+
+    @property
+    def over_limit(self):
+        """Whether an allocation was ever refused because the heap's cap was reached."""
+        return self.region != NULL and self.region.denied != 0
+
+    @property
+    def dead(self):
+        return self.region == NULL or self.region.context == NULL
+
+    cdef int _enter(self) except -1:
+        if self.region == NULL or self.region.context == NULL:
+            raise HeapDead("the JavaScript heap is closed")
+        if self.running:
+            raise RuntimeError("JavaScript is running in this heap already")
+        self.running = True
+        return 0
+
+    cdef object _leave(self, int status, PyObject *result):
+        cdef object value = None
+        self.running = False
+        if result != NULL:
+            value = <object>result
+            Py_XDECREF(result)
+        if status == c.STEP_OK:
+            return value
+        if status == c.STEP_DEAD:
+            raise HeapDead("the JavaScript heap is dead" + (": memory limit reached" if self.over_limit else ""))
+        if type(value) is not tuple:
+            raise ScriptError("Error", "unknown (no memory to describe it)", None, None, None)
+        raise ScriptError(*value[:5])
+
+    def load(self, str name, bytes source):
+        """Run `source` (UTF-8) as a program; `name` is what tracebacks call it. ScriptError when it throws."""
+        cdef PyObject *result = NULL
+        cdef bytes encoded = name.encode()
+        cdef int status
+        self._enter()
+        status = c.step_load(self.region, encoded, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source), &result)
+        return self._leave(status, result)
+
+    def call(self, int entry, *arguments):
+        """Call the library's entry function number `entry`; its result as a Python value."""
+        cdef PyObject *result = NULL
+        cdef int status
+        self._enter()
+        status = c.step_call(self.region, entry, <PyObject *>arguments, &result)
+        return self._leave(status, result)
+
+    def collect(self):
+        """Run the garbage collector."""
+        if not self.dead and not self.running:
+            c.step_collect(self.region)
