@@ -1,8 +1,8 @@
 """A scripted next hop: a strict SMTP server that misbehaves at the steps it is told to, and records everything.
 
-`with NextHop({"mail": [Say(b"450 4.2.0 later\r\n")], "dot": [Drop()]}) as hop:` answers the first MAIL with 450 and hangs
-up at the first end of data; every later one is answered as it should be. An action stays in its list until its step is
-reached; the lists are shared by all connections, in the order in which they get there.
+`with NextHop({"mail": [Say(b"450 4.2.0 later\r\n")], "dot": [Drop()]}) as hop:` answers the first MAIL with 450 and
+hangs up at the first end of data; every later one is answered as it should be. An action stays in its list until its
+step is reached; the lists are shared by all connections, in the order in which they get there.
 
 Steps: connect ehlo helo mail rcpt data body dot rset noop quit other. "body" is asked when data begins and fires after
 the `after` octets of its action.

@@ -1,8 +1,8 @@
 """A real Postfix with its own configuration, queue and data directories, on loopback only.
 
-`with Postfix(relay=port) as sender:` passes everything on to 127.0.0.1:port; without `relay` it is a destination that delivers
-every recipient of `example.test` into one Maildir. Rewriting, TLS, DNS and the limits that would alter or slow a test are
-switched off, so that a message comes out as it went in but for the trace fields at its top.
+`with Postfix(relay=port) as sender:` passes everything on to 127.0.0.1:port; without `relay` it is a destination that
+delivers every recipient of `example.test` into one Maildir. Rewriting, TLS, DNS and the limits that would alter or slow
+a test are switched off, so that a message comes out as it went in but for the trace fields at its top.
 
 It needs root (Postfix changes users) and Debian's package `postfix`; `missing()` says what is not there.
 """
@@ -136,8 +136,8 @@ class Postfix:
 
     def _start(self):
         configuration = str(self.directory / "etc")
-        made = subprocess.run([CONTROL, "-c", configuration, "check"], capture_output=True, text=True, timeout=60,
-                              stdin=subprocess.DEVNULL)
+        made = subprocess.run([CONTROL, "-c", configuration, "check"], check=False, capture_output=True, text=True,
+                              timeout=60, stdin=subprocess.DEVNULL)
         if made.returncode:
             raise ChildProcessError(f"postfix check: {made.stdout}{made.stderr}")
         # A session of its own: the master ends its whole process group when it is stopped.
@@ -198,7 +198,8 @@ class Postfix:
         return [path.read_bytes().replace(b"\n", b"\r\n") for path in (self.directory / "mail/inbox/new").glob("*")]
 
 
-_TRACE = re.compile(rb"(?i)(?:Received|Return-Path|Delivered-To|X-Original-To)[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
+_TRACE = re.compile(
+    rb"(?i)(?:Received|Return-Path|Delivered-To|X-Original-To)[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 
 
 def without_trace(content):

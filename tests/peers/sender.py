@@ -1,7 +1,7 @@
 """A raw SMTP client: sends exactly the bytes it is given, whole or one at a time, and reads replies strictly.
 
-It has no opinion on what is sent; a reply that RFC 5321 §4.2 does not allow raises `BadReply`, because no client may ever
-be shown one. Must not know who the server is.
+It has no opinion on what is sent; a reply that RFC 5321 §4.2 does not allow raises `BadReply`, because no client may
+ever be shown one. Must not know who the server is.
 """
 import re
 import socket
@@ -50,7 +50,7 @@ class Closed(ConnectionError):
 class Sender:
     """A connection to an SMTP server on 127.0.0.1 (or the given `host`, or a UNIX socket path in `unix`).
 
-    The greeting is not read by itself: `with Sender(port) as s: s.reply()`, or `s.hello()` for greeting and EHLO together.
+    The greeting is not read by itself: `with Sender(port) as s: s.reply()`, or `s.hello()` for both greeting and EHLO.
     `patience` is how long, in seconds, any reply may take. `bytewise` makes every send one system call per octet.
     """
 

@@ -1,7 +1,7 @@
 """Postfix's smtp-sink: accepts everything, and keeps a copy of each message when asked to.
 
 The dump loses every CR (smtp-sink strips them), so it shows a message exactly only as long as the message has no CR
-outside CR LF. A message with others must not reach a next hop anyway; `next_hop.NextHop` shows such bytes where they matter.
+outside CR LF. A message with others must not reach a next hop anyway; `next_hop.NextHop` shows such bytes.
 """
 import os
 import pwd
@@ -24,8 +24,8 @@ class Dumped:
 
     def __init__(self, text):
         own = _PREFIX.match(text)
-        self.sender = re.search(rb"^X-Mail-Args: (.*)$", own.group(), re.M).group(1)
-        self.recipients = re.findall(rb"^X-Rcpt-Args: (.*)$", own.group(), re.M)
+        self.sender = re.search(rb"^X-Mail-Args: (.*)$", own.group(), re.MULTILINE).group(1)
+        self.recipients = re.findall(rb"^X-Rcpt-Args: (.*)$", own.group(), re.MULTILINE)
         # A blank line is added after the message, and every line end is a bare LF.
         self.content = text[own.end():].removesuffix(b"\n").replace(b"\n", b"\r\n")
 
@@ -81,5 +81,6 @@ class SmtpSink:
 
     def wait_for_messages(self, number, seconds=30.0):
         """The messages, as soon as there are at least `number`."""
-        wait_until(lambda: len(list(self.directory.glob("message.*"))) >= number, f"{number} messages in smtp-sink", seconds)
+        wait_until(lambda: len(list(self.directory.glob("message.*"))) >= number,
+                   f"{number} messages in smtp-sink", seconds)
         return self.messages()

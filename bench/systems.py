@@ -1,0 +1,126 @@
+"""Starting and stopping what is measured: each system is a process tree with a port.
+
+Every starter returns a `System` whose `port` is ready. Must not know how it is measured.
+"""
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", os.defpath)
+SMTP_SOURCE = shutil.which("smtp-source", path=SBIN)
+SMTP_SINK = shutil.which("smtp-sink", path=SBIN)
+START_S = 15.0
+
+
+class Unavailable(Exception):
+    """Something the benchmark needs is not installed or does not start; the text says what and what to do."""
+
+
+def require_tools():
+    """Raise Unavailable unless Postfix's test programs are there."""
+    if not SMTP_SOURCE or not SMTP_SINK:
+        raise Unavailable("smtp-source and smtp-sink are missing; they are in Debian's package postfix "
+                          "(apt-get install postfix)")
+
+
+class System:
+    """A running system: `name`, `port` on 127.0.0.1, and `pid`, the root of its process tree."""
+
+    def __init__(self, name, port, pid):
+        self.name, self.port, self.pid = name, port, pid
+
+    def __repr__(self):
+        return f"System({self.name}, port {self.port}, pid {self.pid})"
+
+
+def _stop(process):
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _greets(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            return probe.recv(3) == b"220"
+    except OSError:
+        return False
+
+
+@contextmanager
+def smtp_sink(name="smtp-sink"):
+    """Postfix's smtp-sink: discards in one small C process; also the next hop behind every proxy."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [SMTP_SINK, "-m", "10000"]
+    if os.geteuid() == 0:
+        command += ["-u", "nobody"]
+    process = subprocess.Popen([*command, f"127.0.0.1:{port}", "4096"], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + START_S
+        while not _greets(port):
+            if process.poll() is not None or time.monotonic() > end:
+                raise Unavailable(f"smtp-sink does not start on port {port}")
+            time.sleep(0.02)
+        yield System(name, port, process.pid)
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def canned(name, *mode):
+    """The uvloop server of `bench.canned`, with the given arguments."""
+    process = subprocess.Popen([sys.executable, "-m", "bench.canned", *map(str, mode)], cwd=PROJECT,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise Unavailable("the canned-reply server does not start")
+        yield System(name, int(line), process.pid)
+    finally:
+        _stop(process)
+        process.stdout.close()
+
+
+@contextmanager
+def mailfilter(name, policy, *arguments):
+    """`mailfilter serve POLICY` on a free port, logging warnings only; ready when its log says so."""
+    program = Path(sys.executable).parent / "mailfilter"
+    command = [program, "serve", policy, "--listen", "127.0.0.1:0", "--log-level", "notice", *arguments]
+    # A file, not a pipe: nobody reads it while the load runs, and a full pipe would stop the server.
+    with tempfile.TemporaryFile() as log:
+        try:
+            process = subprocess.Popen([str(word) for word in command], cwd=PROJECT, stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log)
+        except FileNotFoundError:
+            raise Unavailable(f"{program} is missing; `make build` installs it") from None
+        try:
+            yield System(name, _port_in(log, process), process.pid)
+        finally:
+            _stop(process)
+
+
+def _port_in(log, process):
+    """Wait for `ready` in the log and return the port of its `listening on` line."""
+    end = time.monotonic() + START_S
+    while True:
+        text = os.pread(log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+        listening = re.search(r"listening on 127\.0\.0\.1:([0-9]+)", text)
+        if listening and re.search(r"\bready\b", text):
+            return int(listening.group(1))
+        if process.poll() is not None or time.monotonic() > end:
+            raise Unavailable(f"mailfilter does not start:\n{text}")
+        select.select([], [], [], 0.02)
