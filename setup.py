@@ -1,50 +1,130 @@
-"""Build the compiled core: every mailfilter/_core/*.pyx is its own extension module.
+"""Build the compiled core: every mailfilter/_core/*.pyx is a module of its own.
 
-MAILFILTER_BUILD=release (default) or debug selects the build; the two differ in macros and compiler
-flags alone. All .pxd files are hashed into a stamp that every module carries, so that a stale module
-is refused at import instead of calling the wrong slot of a changed class.
+Two variables of the environment choose what is built:
+
+    MAILFILTER_BUILD=release (default) or debug    assertions and -g; they differ in macros and C flags alone
+    MAILFILTER_STRICT=1                            warnings of Cython and of the C compiler are errors
+
+Every combination has its own folder below build/, so that switching back and forth rebuilds nothing. All .pxd
+files, the build kind and the Python version are hashed into a stamp that each module carries; after a complete build
+it is written to mailfilter/_core/_build.py, and mailfilter/_core/__init__.py compares the two (a module compiled against an
+older .pxd would call the wrong slots of a class, without any warning). Everything else about the package is in pyproject.toml.
 """
 import hashlib
 import os
+import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import Cython.Compiler.Options
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 CORE = Path("mailfilter/_core")
 os.chdir(HERE)
 
-# C sources that belong to a module beside the .pyx of the same line.
-COMPANIONS = {"heap": ["duk_api.c", "duk_value.c", "duk_step.c", "arena.c"]}
-
 kind = os.environ.get("MAILFILTER_BUILD", "release")
-headers = sorted([*CORE.glob("*.pxd"), *CORE.glob("*.h")])
-stamp = hashlib.sha256()
-for header in sorted(CORE.glob("*.pxd")):
-    stamp.update(header.name.encode() + b"\0" + header.read_bytes())
-stamp.update(kind.encode() + sys.version.encode())
+strict = os.environ.get("MAILFILTER_STRICT", "") == "1"
+if kind not in ("release", "debug"):
+    raise SystemExit(f"MAILFILTER_BUILD is {kind!r}; it must be release or debug")
+folder = f"build/{kind}-strict" if strict else f"build/{kind}"
 
-macros = [("MAILFILTER_ABI_STAMP", f'"{stamp.hexdigest()[:16]}"')]
-flags = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+declarations = sorted(CORE.glob("*.pxd"))
+headers = sorted(CORE.glob("*.h"))
+# The JavaScript binding has C of its own; it is the only module that does.
+companions = {"heap": sorted(CORE.glob("*.c"))}
+
+stamp = hashlib.sha256()
+for path in declarations:
+    stamp.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+stamp.update(f"{kind} {sys.version} {version('Cython')}".encode())
+stamp = stamp.hexdigest()[:16]
+
+macros = [("MAILFILTER_ABI_STAMP", f'"{stamp}"')]
+flags = ["-Wall", "-Wextra", "-fno-strict-aliasing",
+         # What Cython generates, and the CPython tables it fills in, does not keep these.
+         "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type"]
 if kind == "debug":
     macros.append(("MAILFILTER_DEBUG", "1"))
-    flags += ["-O1", "-g"]
-elif kind == "release":
-    flags += ["-O2"]
+    # Python's own flags define NDEBUG, which would take C's assert() away.
+    flags += ["-O1", "-g", "-UNDEBUG"]
 else:
-    raise SystemExit(f"MAILFILTER_BUILD is {kind!r}; it must be release or debug")
+    macros.append(("CYTHON_WITHOUT_ASSERTIONS", "1"))
+    flags += ["-O2"]
+if strict:
+    flags.append("-Werror")
+    Cython.Compiler.Options.warning_errors = True
 
 extensions = []
 for source in sorted(CORE.glob("*.pyx")):
-    name = source.stem
-    companions = [str(CORE / c) for c in COMPANIONS.get(name, []) if (CORE / c).exists()]
     extensions.append(Extension(
-        f"mailfilter._core.{name}", [str(source), *companions],
-        depends=[str(h) for h in headers], define_macros=macros,
-        include_dirs=[str(CORE)], extra_compile_args=flags))
+        f"mailfilter._core.{source.stem}",
+        [str(source), *(str(path) for path in companions.get(source.stem, ()))],
+        depends=["setup.py", *(str(path) for path in [*declarations, *headers])],
+        define_macros=macros, include_dirs=[str(CORE)], extra_compile_args=flags))
 
-setup(ext_modules=cythonize(
-    extensions, build_dir=f"build/cython-{kind}", nthreads=os.cpu_count() or 1,
-    compiler_directives={"language_level": 3, "embedsignature": True, "freethreading_compatible": False}))
+
+class Build(build):
+    """The standard command, in the folder of this kind of build."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.build_base = folder
+
+
+class BuildExt(build_ext):
+    """The standard command; it also puts modules in place safely, and says what was built in _build.py."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        # Modification times do not tell that a .pxd is gone or that Python was replaced; the stamp does.
+        last = Path(folder, "stamp")
+        self.force = self.force or not last.exists() or last.read_text() != stamp
+
+    def run(self):
+        super().run()
+        Path(folder, "stamp").write_text(stamp)
+        target = CORE if self.inplace else Path(self.build_lib) / CORE
+        target.mkdir(parents=True, exist_ok=True)
+        names = tuple(extension.name.rpartition(".")[2] for extension in self.extensions)
+        _replace(target / "_build.py", (
+            '"""What the last complete build was. Written by setup.py; not for editing."""\n'
+            f"STAMP = {stamp!r}\nKIND = {kind!r}\nCYTHON = {version('Cython')!r}\nMODULES = {names!r}\n").encode())
+
+    def copy_extensions_to_source(self):
+        # The standard way truncates files that running processes have mapped, and leaves modules
+        # behind whose source is gone.
+        build_py = self.get_finalized_command("build_py")
+        placed = set()
+        for extension in self.extensions:
+            place, built = self._get_inplace_equivalent(build_py, extension)
+            placed.add(Path(place).name)
+            _replace(Path(place), Path(built).read_bytes())
+        suffix = self.get_ext_filename("x")[1:]
+        for module in CORE.glob("*" + suffix):
+            if module.name not in placed:
+                module.unlink()
+
+
+def _replace(path, content):
+    """Give the file at `path` this content, in one step; an equal file is left alone."""
+    if path.exists() and path.read_bytes() == content:
+        return
+    fresh = path.with_name(path.name + f".{os.getpid()}.new")
+    fresh.write_bytes(content)
+    shutil.copymode(setup_file, fresh)
+    os.replace(fresh, path)
+
+
+setup_file = HERE / "setup.py"
+directives = {"language_level": 3, "embedsignature": True, "freethreading_compatible": False}
+if strict:
+    directives |= {"warn.unused": True, "warn.maybe_uninitialized": True, "warn.unreachable": True}
+setup(
+    cmdclass={"build": Build, "build_ext": BuildExt},
+    ext_modules=cythonize(extensions, build_dir=f"{folder}/cython", nthreads=os.cpu_count() or 1,
+                          compiler_directives=directives) if extensions else [])

@@ -1,0 +1,70 @@
+# The development loop. `make help` lists the targets; their descriptions are the comments behind `##`.
+
+PYTHON ?= python3
+VENV    = .venv
+PY      = $(VENV)/bin/python
+PYTEST  = $(PY) -m pytest
+TESTS  ?= tests
+INSTALLED = $(VENV)/installed
+# Compiles what changed (or everything that is not from this kind of build) and puts the modules in place.
+COMPILE = $(PY) setup.py -q build_ext --inplace
+
+.DEFAULT_GOAL := build
+.PHONY: help build debug run test test-debug bench lint fuzz clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+$(INSTALLED): pyproject.toml
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh build
+	@test -x $(PY) || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing mailfilter and its dependencies into $(VENV)"
+	@$(PY) -m pip install -q --disable-pip-version-check --upgrade "setuptools>=77" "Cython>=3.1,<4"
+	@$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[test,bench,lint]"
+	@touch $@
+
+build: $(INSTALLED) ## make .venv with everything in it; .venv/bin/mailfilter is the program
+	@$(COMPILE)
+
+debug: export MAILFILTER_BUILD = debug
+debug: $(INSTALLED) ## the same with assertions in the compiled core (`make build` goes back)
+	@$(COMPILE)
+
+run: build ## serve js/policies/mx.js on 127.0.0.1:8025, mail goes to var/Maildir
+	@mkdir -p var
+	@echo
+	@echo "  Send a first message from another terminal, with either of:"
+	@echo
+	@echo "    swaks --server 127.0.0.1:8025 --from you@example.net --to me@example.org"
+	@echo "    printf 'Subject: first\\n\\nHello.\\n' | curl smtp://127.0.0.1:8025/example.net --crlf \\"
+	@echo "        --mail-from you@example.net --mail-rcpt me@example.org --upload-file -"
+	@echo
+	@echo "  It arrives as a file in $(CURDIR)/var/Maildir/new. Ctrl-C stops the server."
+	@echo
+	@exec $(VENV)/bin/mailfilter serve js/policies/mx.js --listen 127.0.0.1:8025 \
+		--set domains=example.org --set maildir=$(CURDIR)/var/Maildir
+
+test: build ## run the tests; TESTS=tests/net chooses some; as root on Debian it installs what they need
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
+	@$(PYTEST) $(TESTS)
+
+test-debug: debug ## run the tests on the debug build with asyncio's checks, then put the release build back
+	@PYTHONASYNCIODEBUG=1 $(PYTEST) $(TESTS); status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
+
+bench: build ## measure server CPU per message beside smtp-sink and a bare uvloop server
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
+	@$(PY) -m bench
+
+lint: build ## ruff, ES5 check of js/, warnings of Cython and of the C compiler as errors
+	@$(VENV)/bin/ruff check .
+	@$(PY) tests/meta/es5.py js
+	@MAILFILTER_STRICT=1 $(PY) setup.py -q build_ext
+	@echo "lint: clean"
+
+fuzz: build ## run the property tests with many more examples than `make test` does
+	@$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(TESTS)
+
+clean: ## remove everything that was built or installed here (not var/, where mail may lie)
+	rm -rf build dist .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -f mailfilter/_core/*.so mailfilter/_core/_build.py mailfilter/_core/*.new
+	find mailfilter tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

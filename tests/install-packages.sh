@@ -1,0 +1,69 @@
+#!/bin/sh
+# Sees to what building and testing need from outside Python: Debian packages (tests/debian-packages.txt) and, for
+# one interoperability test, nodemailer in build/interop. Silent when all is there.
+#
+#   tests/install-packages.sh build    only what `make build` needs; says what is missing, installs when root on Debian
+#   tests/install-packages.sh test     everything
+#
+# Elsewhere (not root, not Debian) it says what is missing. For `build` that is an error; for `test` it is not:
+# tests whose programs are missing are skipped, with a reason.
+set -eu
+here=$(dirname "$0")
+python=${PYTHON:-python3}
+need=${1:-test}
+nodemailer=nodemailer@7.0.10
+interop=build/interop
+
+present() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        python-venv) "$python" -c 'import ensurepip, venv' 2>/dev/null ;;
+        python-headers) "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' 2>/dev/null ;;
+        *) command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] ;;
+    esac
+}
+
+missing=
+while read -r package probe; do
+    case $package in
+        '' | '#'*) continue ;;
+        postfix | swaks | msmtp | curl | netcat-openbsd | nodejs | npm) [ "$need" = test ] || continue ;;
+    esac
+    present "$probe" || missing="$missing $package"
+done < "$here/debian-packages.txt"
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
+        echo "installing Debian packages:$missing"
+        log=$(mktemp)
+        # Without a configuration of its own Postfix installs quietly and starts no service.
+        if command -v debconf-set-selections >/dev/null 2>&1; then
+            echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+        fi
+        # shellcheck disable=SC2086
+        if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+                >"$log" 2>&1 </dev/null; then
+            tail -n 20 "$log" >&2
+            rm -f "$log"
+            echo "installing failed; install these packages by hand:$missing" >&2
+            exit 1
+        fi
+        rm -f "$log"
+    else
+        echo "missing programs; on Debian install them as root with: apt-get install$missing" >&2
+        [ "$need" = test ] || exit 1
+        echo "(tests that need them will be skipped)" >&2
+    fi
+fi
+
+if [ "$need" = test ] && command -v npm >/dev/null 2>&1 && ! grep -qs "\"$nodemailer\"" "$interop/installed"; then
+    echo "installing $nodemailer into $interop"
+    mkdir -p "$interop"
+    if npm install --prefix "$interop" --no-save --no-audit --no-fund --silent "$nodemailer" >"$interop/npm.log" 2>&1; then
+        echo "\"$nodemailer\"" > "$interop/installed"
+    else
+        tail -n 5 "$interop/npm.log" >&2
+        echo "nodemailer could not be installed; its test will be skipped" >&2
+    fi
+fi
