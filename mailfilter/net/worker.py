@@ -1,0 +1,241 @@
+"""One process that serves sessions: the event loop, accepting, and the graceful end.
+
+A worker owns what its sessions share (policy, limits, timeouts, log, resolver) and the set of live ones; each
+session is an `Inbound`, which does everything that is SMTP. A worker knows how to begin and to end, and how
+many there are, and nothing of what is said.
+
+The end: accepting stops at once, so that a successor can bind; every session is told to `drain()` (finish the
+running transaction, then 421); after `timeouts.shutdown` seconds those that are left are aborted. Nothing is lost by that:
+what was not acknowledged is still with the client.
+"""
+import asyncio
+import functools
+import os
+import resource
+import secrets
+import signal
+import socket
+import traceback
+
+import uvloop
+
+from mailfilter import log as logs
+from mailfilter.net.listeners import BACKLOG
+
+__all__ = ["Worker", "raise_file_limit"]
+
+# Letters and digits that are not taken for one another when read aloud.
+_ID_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+# Descriptors that one session may need: client, next hop, spool file; and what the process itself keeps.
+_FILES_PER_SESSION = 3
+_FILES_OF_PROCESS = 64
+
+# How long aborted sessions get to run their last callbacks.
+_ABORT_S = 1.0
+
+
+def raise_file_limit():
+    """Allow as many open files as the system lets us; the usual soft limit of 1024 is about 300 sessions."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            # A hard limit beyond fs.nr_open can be inherited but not set; the soft one stays then.
+            pass
+
+
+class Worker:
+    """What the sessions of one process share. `run` serves until it is told to stop.
+
+    Attributes, for `Inbound`:
+        policy: the loaded policy.
+        limits, timeouts: see mailfilter.config; `limits.connections` counts sessions of this worker.
+        log: the process's `Log`.
+        line_ends: "reject" or "normalise", for bare CR and LF.
+        hostname: our name, bytes.
+        spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
+        resolver: looks names up; None before `run`.
+        loop: the event loop; None before `run`.
+        draining: whether the end has begun; sessions end after their transaction.
+        connections: the live sessions.
+    """
+
+    def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, line_ends="reject",
+                 spool_directory=None, make_resolver=None):
+        """
+        Args:
+            protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
+                that also has `drain()` and `abort()`.
+            make_resolver: called on the running loop, gives the resolver; an async `close()` of it is awaited at the end.
+        """
+        self.policy = policy
+        self.limits = limits
+        self.timeouts = timeouts
+        self.log = log
+        self.line_ends = line_ends
+        self.hostname = hostname
+        self.spool_directory = spool_directory
+        self.resolver = None
+        self.loop = None
+        self.draining = False
+        self.connections = set()
+        self._protocol = protocol
+        self._make_resolver = make_resolver
+        self._most_connections = limits.connections
+        self._prefix = "".join(secrets.choice(_ID_ALPHABET) for _ in range(4))
+        self._count = 0
+        self._servers = []
+        self._listeners = ()
+        self._drain_asked = None
+        self._end_asked = None
+        self._empty = None
+
+    # For the sessions.
+
+    def session_id(self):
+        """A name for a new session, as `3F2K-17`: this worker's random prefix and a number."""
+        self._count += 1
+        return f"{self._prefix}-{self._count}"
+
+    def opened(self, inbound):
+        """Count a new session; False when there is no room for it (it answers 421 4.3.2 and closes)."""
+        if self.draining or len(self.connections) >= self._most_connections:
+            return False
+        self.connections.add(inbound)
+        return True
+
+    def closed(self, inbound):
+        """A session has ended; also to be called, without effect, for one that `opened` refused."""
+        self.connections.discard(inbound)
+        if not self.connections and self._empty is not None:
+            self._empty.set()
+
+    # For the process.
+
+    def run(self, listeners, number=0, *, supervised=False, lifeline=None, ready=None):
+        """Serve on the sockets of `listeners` until told to stop; returns the process's exit status.
+
+        Alone, the first SIGTERM or SIGINT begins the graceful end and the second ends at once. Supervised, SIGTERM
+        begins it, however often it comes (a service manager signals us besides the supervisor), SIGINT is left to
+        the supervisor, and SIGQUIT ends at once.
+
+        Args:
+            listeners: from `listeners.bind`.
+            number: which of the workers this is, from 0.
+            supervised: whether a supervisor watches this process.
+            lifeline: descriptor that becomes readable when the supervisor is gone; begins the graceful end.
+            ready: called without arguments once connections are being accepted.
+
+        Returns:
+            0 after a graceful end, 1 when it was cut short.
+        """
+        self._cap_connections()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(self._main(listeners, number, supervised, lifeline, ready))
+
+    def drain(self):
+        """Begin the graceful end; does nothing when it has begun."""
+        self._drain_asked.set()
+
+    def end(self):
+        """End at once, without waiting for sessions."""
+        self._drain_asked.set()
+        self._end_asked.set()
+
+    def _cap_connections(self):
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if files == resource.RLIM_INFINITY:
+            return
+        room = max(1, (files - _FILES_OF_PROCESS) // _FILES_PER_SESSION)
+        if room < self._most_connections:
+            self.log.write(logs.WARNING, "-", "the limit of open files allows fewer connections than configured",
+                           open_files=files, connections=room, configured=self._most_connections)
+            self._most_connections = room
+
+    async def _main(self, listeners, number, supervised, lifeline, ready):
+        self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(self._on_unhandled)
+        self._drain_asked = asyncio.Event()
+        self._end_asked = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._listeners = listeners
+        self._watch_signals(supervised, lifeline)
+        if self._make_resolver is not None:
+            self.resolver = self._make_resolver()
+        for listener in listeners:
+            await self._accept_on(listener, number)
+        if ready is not None:
+            ready()
+        await self._drain_asked.wait()
+        await self._wind_down(supervised)
+        return 1 if self._end_asked.is_set() else 0
+
+    def _watch_signals(self, supervised, lifeline):
+        if supervised:
+            self.loop.add_signal_handler(signal.SIGTERM, self.drain)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        else:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.loop.add_signal_handler(number, self._on_signal)
+        self.loop.add_signal_handler(signal.SIGQUIT, self.end)
+        if lifeline is not None:
+            self.loop.add_reader(lifeline, self._on_lifeline, lifeline)
+
+    def _on_signal(self):
+        if self._drain_asked.is_set():
+            self.end()
+        else:
+            self.drain()
+
+    def _on_lifeline(self, lifeline):
+        self.loop.remove_reader(lifeline)
+        self.log.write(logs.ERR, "-", "the supervisor is gone, this worker ends", pid=os.getpid())
+        self.drain()
+
+    async def _accept_on(self, listener, number):
+        sock = listener.socket_of(number)
+        factory = functools.partial(self._protocol, self, listener.label)
+        create = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
+        # Should descriptors run out, libuv accepts and closes with one that it holds in reserve: no spinning.
+        self._servers.append(await create(factory, sock=sock, backlog=BACKLOG))
+
+    async def _wind_down(self, supervised):
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        if not supervised:
+            for listener in self._listeners:
+                listener.close()
+                listener.remove_file()
+        self.log.write(logs.NOTICE, "-", "stopping", pid=os.getpid(), sessions=len(self.connections))
+        for inbound in list(self.connections):
+            inbound.drain()
+        await self._until_empty(self.timeouts.shutdown, self._end_asked)
+        if self.connections:
+            self.log.write(logs.WARNING, "-", "sessions are cut off", pid=os.getpid(), sessions=len(self.connections))
+            for inbound in list(self.connections):
+                inbound.abort()
+            await self._until_empty(_ABORT_S)
+        close = getattr(self.resolver, "close", None)
+        if close is not None:
+            closing = close()
+            if closing is not None:
+                await closing
+        self.log.write(logs.NOTICE, "-", "stopped", pid=os.getpid())
+
+    async def _until_empty(self, seconds, or_event=None):
+        if not self.connections:
+            return
+        self._empty.clear()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._empty, or_event) if event is not None]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def _on_unhandled(self, loop, context):
+        """An exception that reached the event loop: our bug, so all there is goes to the log."""
+        error = context.get("exception")
+        stack = "".join(traceback.format_exception(error)) if error is not None else ""
+        self.log.write(logs.ERR, "-", context.get("message", "unhandled exception"), stack=stack)
