@@ -47,14 +47,16 @@ _GRAMMAR = {
 
 @dataclass(frozen=True)
 class Say:
-    """Answer with exactly these bytes; one octet every `pause` seconds when that is set; then hang up if `close`.
+    """Answer with exactly these bytes, then hang up if `close`.
 
-    At step "body": after so many octets of data.
+    The answer comes `delay` seconds late, and one octet every `pause` seconds when that is set. At step "body" it comes
+    in the middle of the data, after so many octets.
     """
 
     reply: bytes
     close: bool = False
     pause: float | None = None
+    delay: float | None = None
     after: int = 0
 
 
@@ -122,10 +124,8 @@ class Conversation:
             data = b""
         if not data:
             raise _Hangup
-        with self.hop.changed:
-            self.received += data
-            self._buffer += data
-            self.hop.changed.notify_all()
+        self.received += data
+        self._buffer += data
 
     def _write(self, data):
         try:
@@ -149,6 +149,8 @@ class Conversation:
         return action.reply
 
     def _say(self, action):
+        if action.delay is not None and self.hop.stopping.wait(action.delay):
+            raise _Hangup
         if action.pause is None:
             self._write(action.reply)
         else:
@@ -176,9 +178,7 @@ class Conversation:
         except _Hangup:
             pass
         finally:
-            with self.hop.changed:
-                self.open = False
-                self.hop.changed.notify_all()
+            self.open = False
             self._socket.close()
 
     def _command(self, line):
@@ -228,10 +228,7 @@ class Conversation:
             return
         transaction, self._transaction = self._transaction, None
         self._body(transaction)
-        with self.hop.changed:
-            transaction.complete = True
-            self.hop.changed.notify_all()
-        self.hop.completed.set()
+        transaction.complete = True
         action = self.hop.take("dot") or Say(DEFAULTS["dot"])
         if isinstance(action, Drop):
             self._hang_up(action.reset)
@@ -274,16 +271,23 @@ class NextHop:
     """The listener. `port`, `conversations`, `violations`, and the script of what goes wrong."""
 
     def __init__(self, script=None):
+        self._lock = threading.RLock()
+        self._threads = []
+        self._begin(script)
+
+    def _begin(self, script):
         self.script = {step: list(actions) for step, actions in (script or {}).items()}
         unknown = set(self.script) - set(DEFAULTS) - {"body"}
         if unknown:
             raise ValueError(f"no such step: {unknown}")
         self.conversations = []
         self.violations = []
-        self.changed = threading.Condition(threading.RLock())
         self.stopping = threading.Event()
-        self.completed = threading.Event()  # set at every final dot; a test may clear it
-        self._threads = []
+
+    def begin(self, script=None):
+        """Cut every connection, forget everything recorded, and play another script from now on."""
+        self._cut()
+        self._begin(script)
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -305,35 +309,38 @@ class NextHop:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             conversation = Conversation(self, connection)
             thread = threading.Thread(target=conversation.run, daemon=True)
-            with self.changed:
+            with self._lock:
                 self.conversations.append(conversation)
                 self._threads.append(thread)
-                self.changed.notify_all()
             thread.start()
 
     def die(self):
         """Stop listening and cut every connection. May be called again."""
-        self.stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self._listener.close()
         self._accepting.join()
+        self._cut()
+
+    def _cut(self):
+        self.stopping.set()
         for conversation in self.conversations:
             with contextlib.suppress(OSError):
                 conversation._socket.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
+        self._threads = []
 
     def take(self, step):
         """The next scripted action for a step, or None."""
-        with self.changed:
+        with self._lock:
             actions = self.script.get(step)
             return actions.pop(0) if actions else None
 
     @property
     def transactions(self):
         """All transactions of all connections, in the order of the connections."""
-        with self.changed:
+        with self._lock:
             return [t for c in self.conversations for t in c.transactions]
 
     @property

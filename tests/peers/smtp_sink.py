@@ -33,13 +33,13 @@ class Dumped:
 class SmtpSink:
     """smtp-sink in the foreground; `with SmtpSink(dump=True) as sink: ... sink.port ... sink.messages()`.
 
-    `arguments` are passed on as they are (for instance `["-r", "RCPT"]`).
+    `arguments` are passed on as they are (for instance `["-r", "RCPT"]`); `port` is chosen when not given.
     """
 
-    def __init__(self, dump=False, arguments=()):
+    def __init__(self, dump=False, arguments=(), port=None):
         self.dump = dump
         self.arguments = list(arguments)
-        self.port = None
+        self.port = port
         self.pid = None
 
     def __enter__(self):
@@ -47,7 +47,7 @@ class SmtpSink:
             raise FileNotFoundError("smtp-sink is not installed (Debian package postfix)")
         self._directory = tempfile.TemporaryDirectory(prefix="smtp-sink.")
         self.directory = Path(self._directory.name)
-        self.port = free_port()
+        self.port = self.port or free_port()
         command = [PROGRAM, "-m", "4096"]
         if os.geteuid() == 0:  # it refuses to stay root
             command += ["-u", "nobody"]

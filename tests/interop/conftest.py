@@ -1,0 +1,1 @@
+"""Mailfilter itself for the interoperability tests: `serve(policy, settings={}, timeouts={})`."""
