@@ -1,0 +1,282 @@
+"""The command line: `mailfilter serve`, `mailfilter check`, `mailfilter version`.
+
+Reads arguments, turns them into checked values, and calls one function. What is imported for a command is
+imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it failed,
+2 the command line is wrong.
+"""
+import argparse
+import os
+import platform
+import sys
+
+from mailfilter import __version__, config
+from mailfilter import log as logs
+from mailfilter.errors import ConfigError, MailfilterError, PolicyError
+
+__all__ = ["main"]
+
+_DEFAULT_POLICY = "mx"
+_MOST_WORKERS = 256
+
+_SERVE_EXAMPLES = """\
+examples:
+  mailfilter serve mx --listen 127.0.0.1:8025 --set domains=example.org --set maildir=/var/spool/mail-in
+      accept mail for example.org and deliver it into a Maildir
+  mailfilter serve proxy --listen '*:25' --user mailfilter --workers 4 --set nextHop=127.0.0.1:10025
+      a proxy in front of a mail server, on all addresses, one process per core, root given up after binding
+  mailfilter serve policy.js --limit message_bytes=20m --timeout command=60 --log-format json
+      a policy of your own
+
+limits and timeouts (--limit NAME=VALUE, --timeout NAME=SECONDS), with their defaults:
+{defaults}
+
+signals: SIGTERM or Ctrl-C stops listening, lets running transactions finish (at most the timeout `shutdown`)
+and ends; a second one ends at once.
+"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  mailfilter check policy.js
+  mailfilter check proxy --set nextHop=127.0.0.1:10025
+
+Exit status 1 and FILE:LINE:COLUMN with the source line when the policy has an error.
+"""
+
+
+def main(arguments=None):
+    """Run the command that `arguments` (default: those of the process) name; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except PolicyError as error:
+        _complain(str(error))
+        excerpt = error.excerpt()
+        if excerpt:
+            print(excerpt, file=sys.stderr)
+        return 1
+    except _UsageError as error:
+        _complain(str(error))
+        return 2
+    except MailfilterError as error:
+        _complain(str(error))
+        return 1
+    except ImportError as error:
+        # The compiled core says what to do; anything else missing is named.
+        _complain(str(error))
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+class _UsageError(Exception):
+    """An option's value is wrong."""
+
+
+def _complain(text):
+    print(f"mailfilter: {text}", file=sys.stderr)
+
+
+def _parser():
+    wide = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mailfilter", formatter_class=wide,
+        description="A programmable SMTP engine: the policy is JavaScript, decided during the conversation.",
+        epilog="`mailfilter COMMAND --help` explains a command and shows examples.")
+    parser.add_argument("--version", action="version", version=f"mailfilter {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser(
+        "serve", help="serve SMTP with a policy", formatter_class=wide,
+        description="Serve SMTP with a policy, until stopped.", epilog=_SERVE_EXAMPLES.format(defaults=_defaults()))
+    serve.set_defaults(run=_serve)
+    _add_policy(serve)
+    serve.add_argument("--listen", metavar="ADDR", action="append", default=[],
+                       help="HOST:PORT, [IPv6]:PORT or unix:/path; may be repeated; takes the place of the policy's "
+                            "listenAddress; localhost and * are understood, port 0 lets the system choose")
+    serve.add_argument("--workers", metavar="N", default="1", help="processes that serve, or `auto`, one per core (default: 1)")
+    serve.add_argument("--user", help="run as this user after binding")
+    serve.add_argument("--group", help="and as this group (default: the user's primary group)")
+    serve.add_argument("--timeout", metavar="NAME=S", action="append", default=[], help="how long to wait; see below")
+    serve.add_argument("--limit", metavar="NAME=V", action="append", default=[], help="how much is allowed; see below")
+    serve.add_argument("--line-ends", choices=("reject", "normalise"), default="reject",
+                       help="what to do with bare CR and bare LF from clients (default: reject)")
+    serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
+    serve.add_argument("--log-level", metavar="L", default="info",
+                       help="the least important severity to log: emergency to debug, or 0 to 7 (default: info)")
+    serve.add_argument("--hostname", metavar="H", help="our name in the greeting and in Received (default: the machine's)")
+    serve.add_argument("--spool-directory", metavar="D",
+                       help="where bodies go that outgrow memory (default: the system's temporary folder)")
+
+    check = commands.add_parser(
+        "check", help="load a policy and list its handlers", formatter_class=wide,
+        description="Load a policy as `serve` would, and list its handlers.", epilog=_CHECK_EXAMPLES)
+    check.set_defaults(run=_check)
+    _add_policy(check)
+
+    version = commands.add_parser("version", help="show this program's version and those of what it is linked with")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_policy(parser):
+    parser.add_argument("policy", metavar="POLICY", nargs="?", default=_DEFAULT_POLICY,
+                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy (default: mx)")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
+                        help="a setting for the policy; may be repeated; the environment's MAILFILTER_NAME is used "
+                             "where there is none")
+
+
+def _defaults():
+    lines = []
+    for title, numbers in (("limit", config.Limits()), ("timeout", config.Timeouts())):
+        for name, value in vars(numbers).items():
+            lines.append(f"  {title:8} {name}={value:g}" if isinstance(value, float) else f"  {title:8} {name}={value}")
+    return "\n".join(lines)
+
+
+def _settings(options):
+    return config.Settings(config.assignments(options.settings, "--set"))
+
+
+def _serve(options):
+    from mailfilter.net import listeners, privileges
+    try:
+        log = _log(options)
+        workers = _workers(options.workers)
+        settings = _settings(options)
+        hostname = _hostname(options.hostname)
+        spool_directory = _spool_directory(options.spool_directory)
+        limits = config.assignments(options.limit, "--limit")
+        config.Limits().replaced(limits, "--limit")
+        timeouts = config.assignments(options.timeout, "--timeout")
+        config.Timeouts().replaced(timeouts, "--timeout")
+        addresses = listeners.parse_all(options.listen) if options.listen else None
+        identity = privileges.resolve(options.user, options.group)
+    except ConfigError as error:
+        raise _UsageError(str(error)) from None
+
+    from mailfilter import policy as policies
+    from mailfilter.net.inbound import Inbound
+    from mailfilter.net.supervisor import serve
+    from mailfilter.net.worker import Worker
+    from mailfilter.services.dns import Resolver
+
+    policy = policies.load(options.policy, settings)
+    limits = config.Limits().replaced(policy.statics.limits, "SmtpServer.limits").replaced(limits, "--limit")
+    timeouts = config.Timeouts().replaced(policy.statics.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
+    if addresses is None:
+        addresses = listeners.parse_all(policy.listen_addresses)
+
+    def make_worker():
+        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
+                      line_ends=options.line_ends, spool_directory=spool_directory, make_resolver=Resolver)
+
+    log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path, policy_version=policy.version)
+    return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown)
+
+
+def _log(options):
+    level = logs.severity_named(options.log_level)
+    if level is None:
+        raise ConfigError(f"--log-level {options.log_level}: expected emergency, alert, critical, error, warning, "
+                          "notice, info or debug")
+    sink = logs.JsonSink if options.log_format == "json" else logs.TextSink
+    return logs.Log(sink(sys.stderr.fileno()), level)
+
+
+def _workers(text):
+    if text == "auto":
+        return max(1, len(os.sched_getaffinity(0)))
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise ConfigError(f"--workers {text}: expected a number from 1 to {_MOST_WORKERS}, or auto")
+    return int(text)
+
+
+def _hostname(text):
+    name = text or os.uname().nodename or "localhost"
+    # It goes into replies and trace headers as it is.
+    if not all(c.isascii() and (c.isalnum() or c in "-._[]:") for c in name) or len(name) > 255:
+        raise ConfigError(f"--hostname {name}: not a host name")
+    return name.encode()
+
+
+def _spool_directory(path):
+    if path is not None and not os.path.isdir(path):
+        raise ConfigError(f"--spool-directory {path}: there is no such folder")
+    return path
+
+
+def _check(options):
+    try:
+        settings = _settings(options)
+    except ConfigError as error:
+        raise _UsageError(str(error)) from None
+    from mailfilter import policy as policies
+    from mailfilter.net import listeners
+
+    policy = policies.load(options.policy, settings)
+    config.Limits().replaced(policy.statics.limits, "SmtpServer.limits")
+    config.Timeouts().replaced(policy.statics.timeouts, "SmtpServer.timeouts")
+    addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
+    print(f"{policy.path}: no error found")
+    print(f"version: {policy.version}")
+    print("listens on: " + (", ".join(map(str, addresses)) or "nothing; give --listen"))
+    print("handlers:" + ("" if policy.handlers else " none"))
+    for name in policy.handlers:
+        print(f"  {name}")
+    return 0
+
+
+def _version(options):
+    for name, value in _versions():
+        print(f"{name:<12}{value}")
+    return 0
+
+
+def _versions():
+    """Pairs of name and version, of this program and of what it runs on."""
+    import ssl
+    from importlib.metadata import PackageNotFoundError, version
+
+    def of(package):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    yield "mailfilter", __version__
+    yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
+    try:
+        from mailfilter._core import _build
+        yield "core", f"{_build.KIND} build, Cython {_build.CYTHON}"
+    except ImportError as error:
+        yield "core", f"cannot be used: {error}"
+    yield "uvloop", of("uvloop")
+    yield "dukpy", of("dukpy")
+    yield "duktape", _duktape_version()
+    yield "pycares", of("pycares")
+    yield "c-ares", _cares_version()
+    yield "pyspf", of("pyspf")
+    yield "greenlet", of("greenlet")
+    yield "openssl", ssl.OPENSSL_VERSION
+
+
+def _duktape_version():
+    try:
+        import dukpy
+        number = int(dukpy.evaljs("Duktape.version"))
+    except Exception as error:
+        return f"cannot be used: {error}"
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def _cares_version():
+    try:
+        import pycares
+        return pycares.ARES_VERSION
+    except Exception as error:
+        return f"cannot be used: {error}"
