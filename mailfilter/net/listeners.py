@@ -146,7 +146,7 @@ def _from_pair(entry):
         return parse(host)
     try:
         number = int(port)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"cannot listen on {entry!r}: {port!r} is not a port number") from None
     text = f"{host}:{port}"
     if ":" in host:
@@ -283,8 +283,9 @@ def _bind_unix(address, backlog, owner):
 
 
 def _identity(path):
+    # With the time of its last change, as a file that is removed often leaves its number to the next one.
     found = os.lstat(path)
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _remove_stale(path):

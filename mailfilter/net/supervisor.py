@@ -242,7 +242,7 @@ class Supervisor:
             return
         how = f"signal {-code}" if code < 0 else f"status {code}"
         if not self._announced:
-            self._log.write(logs.CRIT, "-", "a worker ended before it was ready; giving up", worker=pid, how=how)
+            self._log.write(logs.CRIT, "-", "a worker cannot start; giving up", worker=pid, how=how)
             self._failed = True
             self._stop()
             return

@@ -55,6 +55,7 @@ class Worker:
         log: the process's `Log`.
         line_ends: "reject" or "normalise", for bare CR and LF.
         hostname: our name, bytes.
+        settings: what a policy reads with Sys.setting; a mapping.
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
         resolver: looks names up; None before `run`.
         loop: the event loop; None before `run`.
@@ -62,8 +63,8 @@ class Worker:
         connections: the live sessions.
     """
 
-    def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, line_ends="reject",
-                 spool_directory=None, make_resolver=None):
+    def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, settings=None,
+                 line_ends="reject", spool_directory=None, make_resolver=None):
         """
         Args:
             protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
@@ -76,6 +77,7 @@ class Worker:
         self.log = log
         self.line_ends = line_ends
         self.hostname = hostname
+        self.settings = settings if settings is not None else {}
         self.spool_directory = spool_directory
         self.resolver = None
         self.loop = None

@@ -3,6 +3,7 @@ import errno
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -196,7 +197,7 @@ def test_a_missing_family_is_left_out_of_a_word(monkeypatch):
 def test_d13_the_backlog_takes_a_burst(bind):
     """D13: a backlog of 20 made a burst of 200 connections take nine seconds. Nobody accepts here at all."""
     (listener,) = bind("127.0.0.1:0")
-    allowed = int(open("/proc/sys/net/core/somaxconn").read())
+    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
     if allowed < 400:
         pytest.skip(f"the kernel caps every backlog at {allowed}")
     address = listener.sockets[0].getsockname()

@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -147,7 +148,7 @@ def test_d15_root_is_given_up_after_binding(line_server, connect, tmp_path, work
     assert client.line().startswith("220")
     uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
     assert client.ask("who").startswith(f"{(uid,) * 3} {(gid,) * 3} ")
-    status = open(f"/proc/{server.process.pid}/status").read()
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status and "CapEff:\t0000000000000000\n" in status
     assert (path.stat().st_uid, path.stat().st_gid) == (uid, gid)
 
