@@ -165,14 +165,14 @@ def _serve(options):
     from mailfilter.net.worker import Worker
     from mailfilter.services.dns import Resolver
 
-    policy = policies.load(options.policy, settings)
-    limits = config.Limits().replaced(policy.statics.limits, "SmtpServer.limits").replaced(limits, "--limit")
-    timeouts = config.Timeouts().replaced(policy.statics.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
+    policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log)
+    limits = config.Limits().replaced(policy.limits, "SmtpServer.limits").replaced(limits, "--limit")
+    timeouts = config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
     if addresses is None:
         addresses = listeners.parse_all(policy.listen_addresses)
 
     def make_worker():
-        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
+        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname, settings=settings,
                       line_ends=options.line_ends, spool_directory=spool_directory, make_resolver=Resolver)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path, policy_version=policy.version)
@@ -219,8 +219,8 @@ def _check(options):
     from mailfilter.net import listeners
 
     policy = policies.load(options.policy, settings)
-    config.Limits().replaced(policy.statics.limits, "SmtpServer.limits")
-    config.Timeouts().replaced(policy.statics.timeouts, "SmtpServer.timeouts")
+    config.Limits().replaced(policy.limits, "SmtpServer.limits")
+    config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
     print(f"{policy.path}: no error found")
     print(f"version: {policy.version}")

@@ -15,8 +15,8 @@
  *
  * Octets from the network are not always text. Duktape would take a string beginning with 0x80, 0x81,
  * 0x82 or 0xFF for a Symbol, so octets that are not part of valid UTF-8 become U+DC80 … U+DCFF, one for
- * each octet, which is what Python calls surrogateescape; text_to_bytes in heap.pyx is the way back. Both
- * directions together lose nothing.
+ * each octet, which is what Python calls surrogateescape; encoding a str with that error handler is the way
+ * back. Both directions together lose nothing.
  *
  * Everything here may throw by longjmp and must be called under duk.safe_call or in a native function.
  * New references are anchored in the host while something that may throw still runs.

@@ -79,19 +79,6 @@ def regions():
     return c.arena_in_use(), c.arena_pooled()
 
 
-def text_to_bytes(str text):
-    """Octets of a JavaScript string: UTF-8, with U+DC80…U+DCFF back to the octets they stand for.
-
-    Any other lone surrogate, which only a policy can have made, becomes U+FFFD.
-    """
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return b"".join(
-            ch.encode("utf-8", "surrogateescape") if not 0xD800 <= ord(ch) <= 0xDFFF or 0xDC80 <= ord(ch) <= 0xDCFF
-            else b"\xef\xbf\xbd" for ch in text)
-
-
 cdef int _answer(void *owner, PyObject *arguments, PyObject **result) noexcept:
     """Serve host.now: one Python call; nothing gets out but a result or (class name, message)."""
     cdef Heap heap = <Heap>owner
@@ -197,3 +184,7 @@ cdef class Heap:
         """Run the garbage collector."""
         if not self.dead and not self.running:
             c.step_collect(self.region)
+
+    def answer_with(self, answer):
+        """Let `answer(name, *arguments)` serve host.now() from now on; None: nothing is answered."""
+        self.answer = answer

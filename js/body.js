@@ -1,0 +1,45 @@
+/*
+ * SmtpBody: the body of a message, kept by the program; a policy holds a handle on it.
+ *
+ * Every method that takes a body accepts it. It is read through methods; reading never changes it.
+ */
+(function (host, global) {
+    'use strict';
+
+    var HANDLE = Symbol('handle of a body');
+
+    /**
+     * Made by the engine for smtpData(headers, body).
+     * @property {number} length  octets of the body, line ends included, dots un-stuffed
+     */
+    function SmtpBody(handle, length) {
+        this[HANDLE] = handle;
+        Object.defineProperty(this, 'length', {value: length, enumerable: true});
+    }
+
+    /** @returns {string} a label for logs, not the content: "body of 1234 bytes" */
+    SmtpBody.prototype.toString = function () {
+        return 'body of ' + this.length + ' bytes';
+    };
+
+    /**
+     * A stretch of the body as text (octets that are not UTF-8 as U+DC80 … U+DCFF, one for each).
+     * @param {number} [offset=0]  octets from the beginning
+     * @param {number} [count]  octets at most; default and limit 1048576
+     * @returns {string}
+     */
+    SmtpBody.prototype.read = function (offset, count) {
+        return host.now('body.read', this[HANDLE], offset === undefined ? 0 : Math.floor(offset),
+            count === undefined ? 1048576 : Math.floor(count));
+    };
+
+    /** For the library: what an operation needs to know a body by: its handle, a text, or null for none. */
+    host.bodyReference = function (body) {
+        if (body === null || body === undefined) {
+            return null;
+        }
+        return typeof body[HANDLE] === 'number' ? body[HANDLE] : String(body);
+    };
+
+    host.SmtpBody = SmtpBody;
+}(this.host, this));

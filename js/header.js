@@ -1,0 +1,109 @@
+/*
+ * SmtpHeader: one header field of a message (RFC 5322 §2.2).
+ *
+ * A field that came with the message remembers its place there. When it goes out unchanged, the program
+ * sends the very bytes that came in; when a policy has changed it, it is written anew from name and parts.
+ */
+(function (host, global) {
+    'use strict';
+
+    var PLACE = Symbol('place in the message');
+
+    /**
+     * @param {string} name
+     * @param {string|string[]} [value]  an array becomes the parts themselves (the same array)
+     * @property {string} name   "" for a line of the header section that is no header field
+     * @property {string[]} parts  the value line by line as it is folded; parts[0] without leading blanks
+     */
+    function SmtpHeader(name, value) {
+        if (arguments.length === 0) {
+            throw new Error('Invalid argument: a header needs a name');
+        }
+        this.name = String(name);
+        if (arguments.length < 2) {
+            this.parts = [];
+        } else if (value !== null && typeof value === 'object') {
+            this.parts = value;
+        } else {
+            this.parts = [String(value)];
+        }
+    }
+
+    /** @returns {string} the parts, each without leading blanks, joined by one space; "" when there is none */
+    SmtpHeader.prototype.getValue = function () {
+        var text = '', i;
+        for (i = 0; i < this.parts.length; i++) {
+            text += (i ? ' ' : '') + String(this.parts[i]).replace(/^[ \t]+/, '');
+        }
+        return text;
+    };
+
+    /** @returns {string} the field as text: name, ": ", the parts joined by CR LF; no CR LF at the end */
+    SmtpHeader.prototype.toString = function () {
+        var parts = this.parts, text, i;
+        if (parts.length === 1) {
+            return this.name + ': ' + parts[0];
+        }
+        text = this.name + ': ';
+        for (i = 0; i < parts.length; i++) {
+            text += (i ? '\r\n' : '') + parts[i];
+        }
+        return text;
+    };
+
+    /**
+     * Folds the value anew so that no line is longer than `width` where a blank allows it. Continuation
+     * parts begin with a tab, which counts as one.
+     * @param {number} [width=78]  characters of a line, without CR LF (RFC 5322 §2.1.1)
+     */
+    SmtpHeader.prototype.refold = function (width) {
+        var words = this.getValue().split(/[ \t]+/), parts = [], line = '', room, i;
+        width = width === undefined ? 78 : Number(width);
+        if (!(width >= 1)) {
+            throw new RangeError('Invalid argument: refold needs a width of at least 1');
+        }
+        room = width - this.name.length - 2;
+        for (i = 0; i < words.length; i++) {
+            if (line !== '' && line !== '\t' && line.length + 1 + words[i].length > room) {
+                parts.push(line);
+                line = '\t' + words[i];
+                room = width;
+            } else {
+                line += (line === '' || line === '\t' ? '' : ' ') + words[i];
+            }
+        }
+        parts.push(line);
+        this.parts = parts;
+    };
+
+    /** For the engine: the SmtpHeader array of a message from [name, parts, name, parts, …]. */
+    host.makeHeaders = function (list) {
+        var headers = [], Header = global.SmtpHeader, i, header;
+        for (i = 0; i < list.length; i += 2) {
+            header = new Header(list[i], list[i + 1]);
+            header[PLACE] = i >> 1;
+            headers[i >> 1] = header;
+        }
+        return headers;
+    };
+
+    /** What goes to the program for the headers of an outgoing message: [place or -1, text, …]. */
+    host.outgoingHeaders = function (headers) {
+        var list = [], i, header, place;
+        if (headers === null || headers === undefined) {
+            return list;
+        }
+        for (i = 0; i < headers.length; i++) {
+            header = headers[i];
+            if (header === null || header === undefined) {
+                throw new TypeError('headers[' + i + '] is ' + header + '; it must be an SmtpHeader or a text');
+            }
+            place = header[PLACE];
+            list[2 * i] = place === undefined ? -1 : place;
+            list[2 * i + 1] = String(header);
+        }
+        return list;
+    };
+
+    global.SmtpHeader = SmtpHeader;
+}(this.host, this));

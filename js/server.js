@@ -1,0 +1,129 @@
+/*
+ * SmtpServer: one client's session as a policy sees it, with the default handler of every command.
+ *
+ * A policy replaces the methods of SmtpServer.prototype that it cares for. The engine makes one instance
+ * for each connection and calls them by name.
+ */
+(function (host, global) {
+    'use strict';
+
+    /**
+     * Made by the engine, once for each connection.
+     * @param {string} remoteAddr  the client's address; "local" for a UNIX socket
+     * @param {number} remotePort
+     * @property {string} remoteAddr
+     * @property {number} remotePort
+     * @property {?string} clientname  what the client called itself in its last accepted HELO or EHLO
+     * @property {string} proto  "SMTP" or "ESMTP", as in a Received header
+     * @property {?SmtpPath} sender  of the running transaction
+     * @property {SmtpPath[]} recipients  accepted so far, in order
+     * @property {boolean} disconnect  close after the reply; every returned response overwrites it
+     */
+    function SmtpServer(remoteAddr, remotePort) {
+        this.remoteAddr = remoteAddr;
+        this.remotePort = remotePort;
+        this.clientname = null;
+        this.proto = 'SMTP';
+        this.sender = null;
+        this.recipients = [];
+        this.disconnect = false;
+    }
+
+    function respond(code, message, disconnect) {
+        return new global.SmtpResponse(code, message, disconnect);
+    }
+
+    /** Our own name, in the greeting and in Received headers. A policy may set it on the prototype. */
+    SmtpServer.prototype.hostname = host.now('sys.hostname');
+
+    /** An identifier of this session, the same in every log line about it. */
+    SmtpServer.prototype.sessionId = '';
+
+    /**
+     * The service extensions that the program can offer (RFC 5321 §2.2), as they stand in an EHLO reply.
+     * @returns {string[]}
+     */
+    SmtpServer.prototype.extensions = function () {
+        return host.now('session.extensions');
+    };
+
+    /** Asked first: the greeting. A code of 500 and more turns the client away. */
+    SmtpServer.prototype.smtpInit = function () {
+        return respond(220, this.hostname + ' ESMTP');
+    };
+
+    /** HELO. @param {string} hostname  what the client calls itself */
+    SmtpServer.prototype.smtpHelo = function (hostname) {
+        return respond(250, this.hostname);
+    };
+
+    /**
+     * EHLO. The lines after the first are service extensions: those that the program cannot do are left out
+     * on the way to the client; PIPELINING and SIZE are always there.
+     * @param {string} hostname  what the client calls itself
+     */
+    SmtpServer.prototype.smtpEhlo = function (hostname) {
+        return respond(250, [this.hostname].concat(this.extensions()));
+    };
+
+    /** MAIL. @param {SmtpPath} path  the sender, with its ESMTP parameters; this.sender is still null */
+    SmtpServer.prototype.smtpMail = function (path) {
+        return respond(250, '2.1.0 Sender ok');
+    };
+
+    /** RCPT. @param {SmtpPath} path  the recipient; not yet in this.recipients */
+    SmtpServer.prototype.smtpRcpt = function (path) {
+        return respond(250, '2.1.5 Recipient ok');
+    };
+
+    /**
+     * The whole message has arrived; what is returned is the answer to it. A policy must say what becomes of
+     * messages: without this handler they are deferred, never accepted and thrown away.
+     * @param {?SmtpHeader[]} headers  a real array; null when the engine gave the message up
+     * @param {?SmtpBody} body  null when the engine gave the message up (the result is not used then)
+     */
+    SmtpServer.prototype.smtpData = function (headers, body) {
+        return headers === null ? null : respond(451, '4.3.5 This server has no handler for messages');
+    };
+
+    /** RSET. Only a success resets the transaction. */
+    SmtpServer.prototype.smtpRset = function () {
+        return respond(250, '2.0.0 Ok');
+    };
+
+    /** The session is over, whatever the reason; called once. The result is not used. */
+    SmtpServer.prototype.cleanup = function () {
+    };
+
+    /*
+     * Handlers that a policy may define and that have no default here, because without them the engine
+     * answers by itself: smtpPreData() at DATA before 354 (a 3xx lets the message come), smtpBody(headers, body)
+     * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpNoop(text), smtpVrfy(text),
+     * smtpExpn(text), smtpHelp(text), smtpUnknown(line). Returning nothing means no opinion in all of them.
+     */
+
+    /**
+     * A Received header for the running message (RFC 5321 §4.4).
+     * @param {string} [id]  default: the session's identifier
+     * @param {string|SmtpPath} [recipient]  for the "for" clause; give it only where there is one recipient
+     * @returns {SmtpHeader}
+     */
+    SmtpServer.prototype.receivedHeader = function (id, recipient) {
+        var name = this.remoteAddr === 'local' ? null : host.wait('dns.reverse', this.remoteAddr),
+            address = this.remoteAddr.indexOf(':') >= 0 ? 'IPv6:' + this.remoteAddr : this.remoteAddr,
+            by = '\tby ' + this.hostname + ' (Mailfilter) with ' + this.proto;
+        id = id === undefined || id === null ? this.sessionId : id;
+        if (id !== '') {
+            by += ' id ' + id;
+        }
+        if (recipient !== undefined && recipient !== null) {
+            by += '\r\n\tfor ' + recipient;
+        }
+        return new global.SmtpHeader('Received', [
+            'from ' + (this.clientname === null ? 'unknown' : this.clientname.replace(/[^A-Za-z0-9._:\[\]-]/g, '?')) +
+                ' (' + (name === null ? 'unknown' : name) + ' [' + address + '])'
+        ].concat((by + ';').split('\r\n'), ['\t' + host.now('sys.date')]));
+    };
+
+    global.SmtpServer = SmtpServer;
+}(this.host, this));

@@ -1,0 +1,165 @@
+/*
+ * Sys: log, settings, output and small facts about the program. One object, no constructor.
+ */
+(function (host, global) {
+    'use strict';
+
+    var Sys = {}, names, i;
+
+    /* Severities and facilities have the numbers of syslog.h (RFC 5424 §6.2.1; facility × 8). */
+    names = ['EMERG', 'ALERT', 'CRIT', 'ERR', 'WARNING', 'NOTICE', 'INFO', 'DEBUG'];
+    for (i = 0; i < names.length; i++) {
+        Sys['LOG_' + names[i]] = i;
+    }
+    Sys.LOG_PRIMASK = 7;
+    names = ['KERN', 'USER', 'MAIL', 'DAEMON', 'AUTH', 'SYSLOG', 'LPR', 'NEWS', 'UUCP', 'CRON', 'AUTHPRIV', 'FTP'];
+    for (i = 0; i < names.length; i++) {
+        Sys['LOG_' + names[i]] = i * 8;
+    }
+    for (i = 0; i < 8; i++) {
+        Sys['LOG_LOCAL' + i] = (16 + i) * 8;
+    }
+    Sys.LOG_FACMASK = 1016;
+
+    /** Name of the user the program runs as; absent when unknown. */
+    Sys.user = host.now('sys.user');
+    if (Sys.user === null) {
+        delete Sys.user;
+    }
+
+    /**
+     * A setting, given by `--set NAME=VALUE` or the environment variable MAILFILTER_NAME.
+     * @param {string} name
+     * @param {*} [fallback]  what to give when it is not set
+     * @returns {string|*} its text; converted to a number or boolean when the fallback is one
+     * @throws {Error} when it is not set and there is no fallback, or its text is no such number or boolean
+     */
+    Sys.setting = function (name, fallback) {
+        var text = host.now('sys.setting', String(name)), number;
+        if (text === null) {
+            if (arguments.length < 2) {
+                throw new Error("setting '" + name + "' is needed: give it with --set " + name + '=VALUE');
+            }
+            return fallback;
+        }
+        if (typeof fallback === 'number') {
+            number = Number(text);
+            if (text.trim() === '' || number !== number) {
+                throw new Error("setting '" + name + "' is '" + text + "'; it must be a number");
+            }
+            return number;
+        }
+        if (typeof fallback === 'boolean') {
+            if (/^(1|true|yes|on)$/i.test(text)) {
+                return true;
+            }
+            if (/^(0|false|no|off)$/i.test(text)) {
+                return false;
+            }
+            throw new Error("setting '" + name + "' is '" + text + "'; it must be true or false");
+        }
+        return text;
+    };
+
+    /**
+     * Writes a line to the log. Line breaks and control characters in the text are escaped.
+     * @param {number} priority  Sys.LOG_DEBUG … Sys.LOG_EMERG
+     * @param {string} text
+     */
+    Sys.log = function (priority, text) {
+        host.now('log.write', priority & 7, String(text));
+    };
+
+    /**
+     * Sends the whole program's log to syslog from now on.
+     * @param {string} [ident="mailfilter"]
+     * @param {number} [facility=Sys.LOG_MAIL]
+     */
+    Sys.openlog = function (ident, facility) {
+        host.now('log.open', ident === undefined ? 'mailfilter' : String(ident),
+            facility === undefined ? Sys.LOG_MAIL : facility & Sys.LOG_FACMASK);
+    };
+
+    /**
+     * Kept for policies of the predecessor, which had its SQL drivers in modules.
+     * @param {string} name
+     * @throws {Error} for a name that is none of the known modules
+     */
+    Sys.loadModule = function (name) {
+        if (!/^mod_(sql|sqlite|mysql|pgsql|postgresql)\.so$/.test(String(name))) {
+            throw new Error("no module '" + name + "': everything the program has is there without loading");
+        }
+    };
+
+    /** Writes its arguments to standard output, without separators. */
+    Sys.print = function () {
+        var text = '', k;
+        for (k = 0; k < arguments.length; k++) {
+            text += String(arguments[k]);
+        }
+        host.now('sys.print', text);
+    };
+
+    /** Like print, and a line feed. */
+    Sys.println = function () {
+        var text = '', k;
+        for (k = 0; k < arguments.length; k++) {
+            text += String(arguments[k]);
+        }
+        host.now('sys.print', text + '\n');
+    };
+
+    function isNative(f) {
+        return /\[native code\]/.test(Function.prototype.toString.call(f));
+    }
+
+    function inspected(value, indent, above) {
+        var deeper = indent + '    ', text, key, k;
+        switch (typeof value) {
+        case 'undefined': return 'undefined';
+        case 'number': return 'Number(' + (isFinite(value) && Math.abs(value) < 1e21 ? value.toFixed(6) : value) + ')';
+        case 'string': return 'String(' + value + ')';
+        case 'boolean': return 'Boolean(' + value + ')';
+        case 'function': return isNative(value) ? 'NativeFn' : 'Function';
+        case 'symbol': return 'Symbol()';
+        }
+        if (value === null) {
+            return 'null';
+        }
+        if (above.indexOf(value) >= 0 || above.length >= 16) {
+            return '…';
+        }
+        above = above.concat([value]);
+        if (Array.isArray(value)) {
+            text = 'Array(' + value.length + ') [\n';
+            for (k = 0; k < value.length; k++) {
+                text += deeper + inspected(value[k], deeper, above) + '\n';
+            }
+            return text + indent + ']';
+        }
+        text = 'Object {\n';
+        for (key in value) {
+            text += deeper + key + ' = ' + inspected(value[key], deeper, above) + '\n';
+        }
+        return text + indent + '}';
+    }
+
+    /**
+     * A readable dump of its arguments, types shown, one `$N = …` for each.
+     * @returns {string}
+     */
+    Sys.inspect = function () {
+        var text = '', k;
+        for (k = 0; k < arguments.length; k++) {
+            text += '$' + k + ' = ' + inspected(arguments[k], '', []) + '\n';
+        }
+        return text;
+    };
+
+    /** Writes inspect() of its arguments to standard output. */
+    Sys.dump = function () {
+        host.now('sys.print', Sys.inspect.apply(Sys, arguments));
+    };
+
+    global.Sys = Sys;
+}(this.host, this));

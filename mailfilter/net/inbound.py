@@ -1,0 +1,417 @@
+"""One client's connection: the asyncio shell around _core.session.
+
+Octets go into the state machine, its events go to the policy's handlers (or are answered by the machine
+itself), the outcome goes back as a reply. What a command means, when it is allowed and what the reply looks like is
+the core's business; what is decided is the policy's. Here are time, back-pressure, the body's spool, and the
+order of things when a session ends.
+
+Must not know: JavaScript values, SMTP syntax.
+"""
+import asyncio
+from functools import lru_cache
+
+from mailfilter import log as logs
+from mailfilter._core import session as core
+from mailfilter._core.fsm import ST_DATA
+from mailfilter.errors import PolicyError
+from mailfilter.mail.message import Message
+from mailfilter.mail.octets import octets
+from mailfilter.mail.spool import Spool
+from mailfilter.net.outbound import NextHop
+from mailfilter.policy.context import SessionContext
+from mailfilter.policy.driver import Driver, Outcome
+from mailfilter.policy.system_operations import path_parts
+
+__all__ = ["Inbound"]
+
+# After the last reply the client may take this long to fetch it, in seconds; then the connection is cut.
+LINGER_S = 10.0
+
+# Asked only when the policy defines them; without them the core's table has the reply.
+_OPTIONAL = {
+    core.EV_DATA: "smtpPreData", core.EV_NOOP: "smtpNoop", core.EV_VRFY: "smtpVrfy", core.EV_EXPN: "smtpExpn",
+    core.EV_HELP: "smtpHelp", core.EV_UNKNOWN: "smtpUnknown", core.EV_QUIT: "smtpQuit",
+}
+
+
+class Inbound(asyncio.Protocol):
+    """The session of one client; made by the worker for each connection."""
+
+    __slots__ = ("worker", "label", "log", "session_id", "remote", "transport", "session", "context", "driver", "_asked",
+                 "_spool", "_timer", "_last_input", "_reading", "_writable", "_draining", "_closing", "_lost",
+                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "faults")
+
+    def __init__(self, worker, label):
+        self.worker = worker
+        self.label = label
+        self.log = worker.log
+        self.session_id = "-"
+        self.remote = ("", 0)
+        self.transport = None
+        self.session = None
+        self.context = None
+        self.driver = None
+        self._asked = None              # the event that a handler is deciding about
+        self._spool = None
+        self._timer = None
+        self._last_input = 0.0
+        self._reading = True
+        self._writable = True
+        self._draining = False
+        self._closing = False
+        self._lost = False
+        self._cleaned = False
+        self._debug_line = None
+        self._started = 0.0
+        self.messages = 0               # complete messages received, and how many of them were accepted
+        self.accepted = 0
+        self.faults = 0
+
+    # asyncio's calls.
+
+    def connection_made(self, transport):
+        """A client has connected."""
+        worker = self.worker
+        self.transport = transport
+        if not worker.opened(self):
+            transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+            self._closing = self._cleaned = True
+            transport.close()
+            return
+        peer = transport.get_extra_info("peername")
+        self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
+        self.session_id = worker.session_id()
+        self.session = session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
+        self.context = SessionContext(
+            loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
+            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, resolver=worker.resolver,
+            extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
+        self.driver = Driver(worker.policy, self.context, self.remote)
+        if worker.policy.debug_protocol:
+            self._debug_line = b""
+        self._started = self._last_input = worker.loop.time()
+        self._timer = worker.loop.call_later(worker.timeouts.command, self._tick)
+        self._advance()
+
+    def data_received(self, data):
+        """Octets from the client."""
+        session = self.session
+        if self._closing or session is None:
+            return
+        self._last_input = self.worker.loop.time()
+        if self._debug_line is not None:
+            self._debug_input(data)
+        session.feed(data)
+        if self._asked is None:
+            if self._writable:
+                self._advance()
+        elif session.buffered > self.worker.limits.pending_bytes and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def eof_received(self):
+        """The client sends no more; what it has sent is still answered. True keeps our side open."""
+        if self._closing or self.session is None:
+            return False
+        self.session.eof()
+        if self._asked is None and self._writable:
+            self._advance()
+        return not self._closing
+
+    def connection_lost(self, error):
+        """The connection is gone."""
+        self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.session is None:
+            self.worker.closed(self)
+            return
+        if not self._closing:
+            self.session.eof()
+        if self._asked is None:
+            self._advance()
+            self._clean_up()
+
+    def pause_writing(self):
+        """The client does not fetch its replies: it gets no further ones until it does."""
+        self._writable = False
+        self._pause()
+
+    def resume_writing(self):
+        """The client has fetched its replies."""
+        self._writable = True
+        if self._asked is None and self.session is not None:
+            self._advance()
+
+    # The worker's calls.
+
+    def drain(self):
+        """The server stops: end after the running transaction."""
+        self._draining = True
+        if self._asked is None and self.session is not None and not self._closing:
+            self._advance()
+
+    def abort(self):
+        """The server's time is up: end at once."""
+        if self.driver is not None:
+            self.driver.close()
+            self._asked = None
+        self._cleaned = True
+        self._finish()
+        if self.transport is not None:
+            self.transport.abort()
+
+    # Events.
+
+    def _advance(self):
+        """Work on what has come until a handler has to be waited for or there is nothing more."""
+        session = self.session
+        while self._asked is None:
+            if self._draining and not session.closed and session.transaction is None and not self._lost:
+                session.refuse(421, [b"4.3.2 The server is shutting down, try again later"])
+            event = session.next_event()
+            if event is None:
+                break
+            kind = event.kind
+            if kind == core.EV_BODY:
+                self._take_body(event.chunk)
+            elif kind == core.EV_CLOSED:
+                self._close()
+                return
+            elif event.asks:
+                if self._lost and kind != core.EV_MESSAGE:
+                    return              # nobody is there to be answered
+                self._ask(event)
+            elif kind == core.EV_DISCARDED:
+                self._drop_spool()
+                self._run(event, "smtpData", (), self.worker.timeouts.handler)
+            elif kind == core.EV_REJECTED and self.log.level >= logs.DEBUG:
+                self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
+        self._flush()
+        if not self._reading and self._writable and not self._closing and self._asked is None:
+            self._reading = True
+            self.transport.resume_reading()
+
+    def _ask(self, event):
+        kind, timeouts = event.kind, self.worker.timeouts
+        if kind == core.EV_RCPT:
+            self._run(event, "smtpRcpt", (path_parts(event.path),), timeouts.handler)
+        elif kind == core.EV_MESSAGE:
+            self._ask_message(event)
+        elif kind == core.EV_MAIL:
+            self._run(event, "smtpMail", (path_parts(event.path),), timeouts.handler)
+        elif kind == core.EV_EHLO:
+            self._run(event, "smtpEhlo", (event.text,), timeouts.handler)
+        elif kind == core.EV_HELO:
+            self._run(event, "smtpHelo", (event.text,), timeouts.handler)
+        elif kind == core.EV_CONNECT:
+            self._run(event, "smtpInit", (), timeouts.handler)
+        elif kind == core.EV_RSET:
+            self._run(event, "smtpRset", (), timeouts.handler)
+        elif _OPTIONAL[kind] in self.worker.policy.handlers:
+            self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
+        else:
+            self.session.reply_default()
+
+    def _ask_message(self, event):
+        spool, self._spool = self._spool, None
+        if spool is None:
+            spool = self._new_spool()
+        spool.finish(event.body_bytes)
+        context = self.context
+        context.message = message = Message(event.fields, event.separator, spool)
+        context.message_handle += 1
+        self.messages += 1
+        flat = []
+        for pair in message.header_pairs():
+            flat += pair
+        self._run(event, "smtpData", (flat, context.message_handle, event.body_bytes), self.worker.timeouts.message_handler)
+
+    def _run(self, event, handler, arguments, seconds):
+        self._asked = event
+        outcome = self.driver.run(handler, arguments, seconds, self._handled)
+        if outcome is not None:
+            self._apply(outcome)
+
+    def _handled(self, outcome):
+        """A handler that had to wait has ended."""
+        if self._asked is None:             # cleanup, which nobody waits for
+            self._finish()
+            return
+        self._apply(outcome)
+        self._last_input = self.worker.loop.time()
+        self._advance()
+        if self._lost:
+            self._clean_up()
+
+    def _apply(self, outcome):
+        """Answer the event that a handler has decided."""
+        event, self._asked = self._asked, None
+        kind, session = event.kind, self.session
+        if kind == core.EV_MESSAGE:
+            self._end_message(outcome)
+        if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
+            outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
+        if outcome.fault is not None:
+            self._log_fault(outcome.fault)
+            if kind == core.EV_DISCARDED:
+                if outcome.dead:
+                    session.refuse(421, [self._sorry()])
+            elif kind == core.EV_CONNECT or outcome.dead:
+                session.reply(421, [self._sorry()], True)
+            else:
+                session.reply(451, [self._sorry()], outcome.disconnect)
+        elif kind == core.EV_DISCARDED:
+            return
+        elif outcome.code == 0:
+            session.reply_default()
+        else:
+            session.reply(outcome.code, [octets(line) for line in outcome.lines], outcome.disconnect)
+
+    def _sorry(self):
+        return b"4.3.0 Cannot process this now, try again later (" + self.session_id.encode() + b")"
+
+    def _end_message(self, outcome):
+        if outcome.fault is None and 200 <= outcome.code < 300:
+            self.accepted += 1
+        self.context.message.close()
+        self.context.message = None
+
+    # The body.
+
+    def _new_spool(self):
+        return Spool(self.worker.limits.spool_memory_bytes, self.worker.spool_directory)
+
+    def _take_body(self, chunk):
+        if self._spool is None:
+            self._spool = self._new_spool()
+        try:
+            self._spool.write(chunk)
+        except OSError as error:
+            self.log.write(logs.ERR, self.session_id, "the message cannot be stored", error=error.strerror,
+                           directory=self.worker.spool_directory or "default")
+            self.session.abort_message(452, [b"4.3.1 Insufficient system storage"])
+            self._drop_spool()
+
+    def _drop_spool(self):
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    # Output, time, pressure.
+
+    def _flush(self):
+        output = self.session.take_output()
+        if output and not self._lost:
+            if self._debug_line is not None:
+                for line in output.split(b"\r\n"):
+                    if line:
+                        self.log.write(logs.INFO, self.session_id, b"client < " + line)
+            self.transport.write(output)
+
+    def _pause(self):
+        if self._reading and not self._closing:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def _tick(self):
+        """Is the client still there? Looked at when a timeout could have passed, not at every input."""
+        worker = self.worker
+        now = worker.loop.time()
+        allowed = worker.timeouts.data_block if self.session.state == ST_DATA else worker.timeouts.command
+        if self._asked is not None:
+            self._timer = worker.loop.call_later(allowed, self._tick)
+            return
+        left = self._last_input + allowed - now
+        if left > 0:
+            self._timer = worker.loop.call_later(left, self._tick)
+            return
+        self._timer = None
+        self.session.refuse(421, [b"4.4.2 Nothing came for %d seconds, closing" % allowed])
+        self._writable = True
+        self._advance()
+
+    def _open_next_hop(self, host, port):
+        return NextHop(self.worker.loop, host, port, self.worker.timeouts, self.log, self.session_id,
+                       self._debug_line is not None)
+
+    # The end.
+
+    def _close(self):
+        """The state machine has ended: last replies out, then the connection."""
+        if self._closing:
+            return
+        self._flush()
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._lost:
+            self.transport.close()
+            self._timer = self.worker.loop.call_later(LINGER_S, self.transport.abort)
+        self._clean_up()
+
+    def _clean_up(self):
+        """Let the policy tidy up, once; then nothing of the session is left."""
+        if self._cleaned:
+            return
+        self._cleaned = True
+        self._drop_spool()
+        if self.driver.started and not self.driver.heap.dead:
+            outcome = self.driver.run("cleanup", (), self.worker.timeouts.handler, self._handled)
+            if outcome is None:
+                return
+            if outcome.fault is not None:
+                self._log_fault(outcome.fault)
+        self._finish()
+
+    def _finish(self):
+        self._drop_spool()
+        if self.driver is not None:
+            self.driver.close()
+            self.context.close()
+            if self.log.level >= logs.INFO:
+                self._log_summary()
+        self.worker.closed(self)
+
+    # Log.
+
+    def _log_fault(self, fault):
+        self.faults += 1
+        excerpt = (fault.source_line or "").strip()
+        self.log.write(logs.ERR, self.session_id, str(fault), **({"source": excerpt} if excerpt else {}))
+
+    def _log_summary(self):
+        session = self.session
+        self.log.write(
+            logs.INFO, self.session_id, "session", client=self.remote[0], port=self.remote[1],
+            helo=session.hello or b"-", messages=self.messages, accepted=self.accepted, faults=self.faults,
+            seconds=f"{self.worker.loop.time() - self._started:.3f}", policy=self.worker.policy.version)
+
+    def _debug_input(self, data):
+        """debugProtocol: what the client says, line by line; of a message only how much came."""
+        if self.session.state == ST_DATA:
+            self.log.write(logs.INFO, self.session_id, f"client > {len(data)} bytes of message")
+            return
+        lines = (self._debug_line + data).split(b"\n")
+        self._debug_line = lines.pop()[-4096:]
+        for line in lines:
+            self.log.write(logs.INFO, self.session_id, b"client > " + line.rstrip(b"\r"))
+
+
+def _wrong_predata(policy, code):
+    return PolicyError(f"smtpPreData returned the code {code}; it must be 354 to go ahead, or a refusal", policy.name)
+
+
+@lru_cache(maxsize=8)
+def _core_limits(limits):
+    """The core's share of config.Limits; one object for all sessions."""
+    return core.Limits(**{name: getattr(limits, name) for name in (
+        "line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes")})
+
+
+@lru_cache(maxsize=8)
+def _extensions(limits):
+    """What EHLO can announce, in the words of an EHLO reply."""
+    return ["PIPELINING", f"SIZE {limits.message_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]

@@ -1,0 +1,52 @@
+"""What the operations of one session may see and touch. Made by net, used by policy.
+
+Must not know: asyncio protocols, the state machine.
+"""
+
+__all__ = ["SessionContext"]
+
+
+class SessionContext:
+    """The few things of a session that a handler's operations reach.
+
+    loop, log, session_id, settings, hostname, timeouts, resolver: as their names say; resolver may be None.
+    extensions: the service extensions this session can offer, list of str.
+    open_next_hop: callable(host, port) giving a connection that is not open yet.
+    next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
+    """
+
+    __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "resolver", "extensions",
+                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle")
+
+    def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, resolver, extensions, open_next_hop):
+        self.loop = loop
+        self.log = log
+        self.session_id = session_id
+        self.settings = settings
+        self.hostname = hostname
+        self.timeouts = timeouts
+        self.resolver = resolver
+        self.extensions = extensions
+        self.open_next_hop = open_next_hop
+        self.next_hops = {}
+        self.last_hop = 0
+        self.message = None
+        self.message_handle = 0
+
+    def handler_starts(self):
+        """A handler begins: what it does to next hops from now on is its own."""
+        for hop in self.next_hops.values():
+            hop.touched = False
+
+    def handler_failed(self):
+        """A handler was cut off or threw: next hops that it had begun to talk to are brought back into step."""
+        for hop in self.next_hops.values():
+            if hop.touched:
+                hop.resync()
+
+    def close(self):
+        """The session is over: nothing stays open."""
+        for hop in self.next_hops.values():
+            hop.close()
+        self.next_hops.clear()
+        self.message = None

@@ -1,0 +1,207 @@
+"""Runs the handlers of one session: starts one, performs the operations it waits for, gives back its outcome.
+
+A fault of the policy (a throw, nonsense, no time left) is an outcome like any other, with a PolicyError in it;
+it is never a success. The heap is made when the first handler is called.
+
+Must not know: sockets, the SMTP state machine, what an operation does.
+"""
+import traceback
+
+from mailfilter import log as logs
+from mailfilter._core.heap import HeapDead, HostError, ScriptError
+from mailfilter.errors import MailfilterError, PolicyError
+from mailfilter.policy import engine
+from mailfilter.policy.operation import PENDING, Waiting
+from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
+
+__all__ = ["Driver", "Outcome"]
+
+
+class Outcome:
+    """How a handler ended.
+
+    code: the reply's code, 0 for no opinion and after a fault. lines: the reply's text, list of str.
+    disconnect: close after the reply. fault: None, or a PolicyError. dead: the heap cannot go on; end the session.
+    """
+
+    __slots__ = ("code", "lines", "disconnect", "fault", "dead")
+
+    def __init__(self, code=0, lines=(), disconnect=False, fault=None, dead=False):
+        self.code = code
+        self.lines = lines
+        self.disconnect = disconnect
+        self.fault = fault
+        self.dead = dead
+
+
+class Driver:
+    """One session's handlers. One runs at a time."""
+
+    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds")
+
+    def __init__(self, policy, context, remote):
+        """remote: (address, port) of the client as SmtpServer instances have it."""
+        self.policy = policy
+        self.context = context
+        self.remote = remote
+        self.handler = None             # name of the running handler
+        self._heap = None
+        self._waiting = None
+        self._done = None
+        self._timer = None
+        self._seconds = 0.0
+
+    @property
+    def started(self):
+        """Whether any handler was ever called (a heap exists)."""
+        return self._heap is not None
+
+    @property
+    def heap(self):
+        """The session's heap, or None."""
+        return self._heap
+
+    def run(self, handler, arguments, seconds, done):
+        """Call `handler` with `arguments` (a tuple, what js/engine.js expects for it).
+
+        Returns its Outcome when it ended at once; otherwise None, and done(outcome) is called later. After
+        `seconds` of waiting it is given up, which is a fault.
+        """
+        if self.handler is not None:
+            raise RuntimeError(f"{handler} called while {self.handler} is running")
+        self.handler = handler
+        self._done = done
+        self._seconds = seconds
+        self.context.handler_starts()
+        try:
+            if self._heap is None:
+                self._heap = self.policy.new_heap(self._answer)
+                self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
+            result = self._heap.call(engine.START, (handler, *arguments))
+        except (ScriptError, HeapDead, PolicyError, MemoryError) as error:
+            return self._faulted(error)
+        return self._go_on(result)
+
+    def _go_on(self, result):
+        """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome)."""
+        while True:
+            if type(result) is not list or not result:
+                return self._faulted(PolicyError("a handler yielded something of its own; only library calls may wait"))
+            head = result[0]
+            if type(head) is not str:
+                return self._finished(result)
+            try:
+                value, failure = self._start(head, result[1:]), None
+            except (HostError, MailfilterError) as error:
+                value, failure = None, error
+            if value is PENDING:
+                if self._timer is None:
+                    self._timer = self.context.loop.call_later(self._seconds, self._expired)
+                return None
+            self._waiting = None
+            try:
+                result = self._resume(value, failure)
+            except (ScriptError, HeapDead) as error:
+                return self._faulted(error)
+
+    def _start(self, name, arguments):
+        operation = WAITED_FOR.get(name)
+        if operation is None:
+            raise HostError(f"there is no operation {name}")
+        operation.check(arguments)
+        self._waiting = waiting = Waiting(self.context.loop, name, self._settled)
+        return operation.run(self.context, waiting, *arguments)
+
+    def _resume(self, value, failure):
+        if failure is None:
+            return self._heap.call(engine.RESUME, value)
+        name = failure.name if isinstance(failure, HostError) else type(failure).__name__
+        return self._heap.call(engine.FAIL, (name, str(failure), getattr(failure, "code", None)))
+
+    def _settled(self, value, error):
+        """The operation that the handler waited for has ended."""
+        self._waiting = None
+        if error is not None and not isinstance(error, (HostError, MailfilterError)):
+            self.context.log.write(logs.ERR, self.context.session_id, f"an operation of {self.handler} failed",
+                                   stack="".join(traceback.format_exception(error)))
+            error = MailfilterError("internal error")
+        try:
+            result = self._resume(value, error)
+        except (ScriptError, HeapDead) as fault:
+            outcome = self._faulted(fault)
+        else:
+            outcome = self._go_on(result)
+        if outcome is not None:
+            self._report(outcome)
+
+    def _report(self, outcome):
+        done, self._done = self._done, None
+        done(outcome)
+
+    def _end(self):
+        self.handler = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finished(self, result):
+        self._end()
+        if len(result) == 1:
+            return Outcome()
+        return Outcome(int(result[0]), result[2:], bool(result[1]))
+
+    def _faulted(self, error):
+        handler = self.handler
+        self._end()
+        self.context.handler_failed()
+        disconnect, thrown_at, dead = False, None, self._heap is None or self._heap.dead
+        if not dead:
+            try:
+                disconnect, thrown_at = self._heap.call(engine.FAULT)
+            except (ScriptError, HeapDead):
+                dead = self._heap.dead
+        if isinstance(error, (ScriptError, HeapDead)):
+            fault = self.policy.fault(error, thrown_at)
+        elif isinstance(error, PolicyError):
+            fault = error
+        else:
+            fault = PolicyError(str(error) or type(error).__name__)
+        if fault.file is None:
+            fault.file = self.policy.name
+        fault.message = f"{handler}: {fault.message}"
+        return Outcome(disconnect=disconnect, fault=fault, dead=dead)
+
+    def _abandon(self):
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        try:
+            self._heap.call(engine.ABANDON, self.handler)
+        except (ScriptError, HeapDead):
+            self._heap.close()
+
+    def _expired(self):
+        self._timer = None
+        name = self._waiting.name if self._waiting is not None else "?"
+        self._abandon()
+        self._report(self._faulted(PolicyError(f"no time left after {self._seconds:g} s of waiting (for {name})")))
+
+    def give_up(self):
+        """Forget the running handler, if any, without an outcome: the session ends."""
+        if self.handler is not None:
+            self._abandon()
+            self._end()
+            self._done = None
+            self.context.handler_failed()
+
+    def close(self):
+        """End the session's JavaScript. Harmless when there is none, and when closed."""
+        self.give_up()
+        if self._heap is not None:
+            self._heap.close()
+
+    def _answer(self, name, *arguments):
+        operation = AT_ONCE.get(name)
+        if operation is None:
+            raise HostError(f"there is no operation {name}")
+        return operation.perform(self.context, arguments)

@@ -1,0 +1,49 @@
+"""Finds the JavaScript that comes with Mailfilter: the library that every policy sees, and ready policies.
+
+In a wheel it lies in mailfilter/js, in a checkout (editable install) in js/ beside the package.
+
+Must not know what the files contain.
+"""
+from functools import lru_cache
+from pathlib import Path
+
+from mailfilter.errors import PolicyError
+
+__all__ = ["PREFIX", "directory", "shipped_policies", "shipped_policy", "sources"]
+
+# Order matters: prelude first, engine last; it takes `host` away.
+FILES = ("prelude.js", "path.js", "header.js", "response.js", "body.js", "sys.js", "client.js", "maildir.js",
+         "server.js", "engine.js")
+
+# What tracebacks call a file of the library: this and its name.
+PREFIX = "mailfilter/"
+
+
+@lru_cache(maxsize=1)
+def directory():
+    """The folder that holds the library; PolicyError when the installation is incomplete."""
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / "js", package.parent / "js"):
+        if (candidate / FILES[0]).is_file():
+            return candidate
+    raise PolicyError(f"the JavaScript library is missing: neither {package / 'js'} nor {package.parent / 'js'} "
+                      "has it; install the package again")
+
+
+@lru_cache(maxsize=1)
+def sources():
+    """The library as a tuple of (name in tracebacks, source bytes), in the order of loading."""
+    return tuple((PREFIX + name, (directory() / name).read_bytes()) for name in FILES)
+
+
+def shipped_policies():
+    """Names of the ready policies, sorted: "mx", "proxy", …"""
+    return sorted(path.stem for path in (directory() / "policies").glob("*.js"))
+
+
+def shipped_policy(name):
+    """The path of a ready policy by its name, with or without ".js"; None when there is none of that name."""
+    stem = name.removesuffix(".js")
+    if stem in shipped_policies():
+        return directory() / "policies" / f"{stem}.js"
+    return None

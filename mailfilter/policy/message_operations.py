@@ -1,0 +1,66 @@
+"""Operations on messages: reading the body, delivering into a Maildir, the sender's host name.
+
+Must not know: SMTP replies, next hops.
+"""
+import os
+from itertools import islice
+
+from mailfilter.errors import MailfilterError
+from mailfilter.mail.message import Message
+from mailfilter.services.maildir import Maildir
+
+__all__ = ["deliver", "outgoing_chunks", "read", "reverse"]
+
+READ_LIMIT = 1 << 20
+"""Octets of a body that one read gives at most."""
+
+
+def _pairs(flat):
+    return zip(islice(flat, 0, None, 2), islice(flat, 1, None, 2), strict=True)
+
+
+def _message_of(context, reference):
+    """The message whose body is meant: a handle, a text of the policy's own, or None for no body."""
+    current = context.message
+    if isinstance(reference, int):
+        if current is None or reference != context.message_handle:
+            raise MailfilterError("the body of an earlier message is gone; use it while smtpData runs")
+        return current
+    if current is None:
+        return Message([], True, reference)
+    return current.with_body(reference)
+
+
+def outgoing_chunks(context, headers, body, *, wire):
+    """An iterator over the message as it leaves: dot-stuffed for SMTP (wire) or plain. Checked before it starts."""
+    message = _message_of(context, body)
+    pairs = list(_pairs(headers))
+    return message.wire_chunks(pairs) if wire else message.plain_chunks(pairs)
+
+
+def read(context, handle, offset, count):
+    """Octets of the body from `offset`, at most `count`."""
+    body = _message_of(context, int(handle)).body
+    offset, count = max(int(offset), 0), min(max(int(count), 0), READ_LIMIT)
+    found, at = [], 0
+    for chunk in body.chunks():
+        if at + len(chunk) > offset:
+            found.append(chunk[max(offset - at, 0):])
+        at += len(chunk)
+        if at >= offset + count:
+            break
+    return b"".join(found)[:count]
+
+
+def deliver(context, waiting, path, headers, body, folder):
+    """Deliver durably into a Maildir; the name of the new file."""
+    chunks = outgoing_chunks(context, headers, body, wire=False)
+    maildir = Maildir(os.fspath(path))
+    return waiting.run_in_thread(lambda: maildir.deliver(chunks, folder=folder).name)
+
+
+def reverse(context, waiting, address):
+    """The verified name of an address, or null. Never fails: no name is an answer."""
+    if context.resolver is None:
+        return None
+    return waiting.run(context.resolver.reverse(address))

@@ -1,0 +1,155 @@
+"""What an operation is: a named thing that JavaScript asks of the program, answered at once or waited for.
+
+The rows themselves are in operations.py; who runs the handlers that wait is driver.py.
+
+Must not know: what any operation does.
+"""
+import asyncio
+from dataclasses import dataclass
+
+from mailfilter._core.heap import UNDEFINED, HostError
+from mailfilter.errors import MailfilterError, ServiceTimeout
+
+__all__ = ["PENDING", "UNDEFINED", "Operation", "Waiting"]
+
+
+class Pending:
+    """The type of PENDING."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "PENDING"
+
+
+PENDING = Pending()
+"""Returned by an operation that will call waiting.done() or waiting.failed() later, never before it returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table of operations.
+
+    name: "subject.verb", as JavaScript gives it to host.now or host.wait.
+    run: the function. Answered at once: run(context, *arguments). Waited for: run(context, waiting, *arguments).
+    arguments: the Python type (or tuple of types) of each argument.
+    waits: whether the handler waits for it (host.wait) or it is answered at once (host.now).
+    deadline: the timeout that bounds it, by its name in config.Timeouts, in words where it is several.
+    effects: whether anything outside the session changes (or is told) by it.
+    loading: whether it may be used while the policy is loaded.
+    failure: what happens when it fails, for the documentation.
+    """
+
+    name: str
+    run: object
+    arguments: tuple = ()
+    waits: bool = False
+    deadline: str = ""
+    effects: bool = False
+    loading: bool = False
+    failure: str = "throws"
+
+    def check(self, given):
+        """Raise HostError (a TypeError for the policy) unless the arguments have the right number and types."""
+        wanted = self.arguments
+        if len(given) != len(wanted):
+            raise HostError(f"{self.name} takes {len(wanted)} arguments, {len(given)} given", "TypeError")
+        for position, (value, kind) in enumerate(zip(given, wanted, strict=True), 1):
+            if not isinstance(value, kind):
+                raise HostError(f"{self.name}: argument {position} is of the wrong type", "TypeError")
+
+    def perform(self, context, given):
+        """Answer an operation that is answered at once; an error of ours on purpose reaches the policy."""
+        self.check(given)
+        try:
+            return self.run(context, *given)
+        except MailfilterError as error:
+            raise HostError(str(error), type(error).__name__) from error
+
+
+class Waiting:
+    """One handler waiting for one operation. The operation ends it by done() or failed(), once.
+
+    on_cancel: set by the operation; called without arguments when the handler waits no longer.
+    """
+
+    __slots__ = ("loop", "name", "on_cancel", "_settled", "_timer")
+
+    def __init__(self, loop, name, settled):
+        self.loop = loop
+        self.name = name
+        self.on_cancel = None
+        self._settled = settled
+        self._timer = None
+
+    def done(self, value=UNDEFINED):
+        """The operation has its answer."""
+        self._settle(value, None)
+
+    def failed(self, error):
+        """The operation has failed: `error` (an exception) is thrown into the handler."""
+        self._settle(None, error)
+
+    def _settle(self, value, error):
+        settled = self._settled
+        if settled is None:
+            return              # cancelled, or a second call: the handler has gone on without us
+        self._settled = None
+        self.on_cancel = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        settled(value, error)
+
+    def cancel(self):
+        """The handler waits no longer: whatever the operation answers now is dropped."""
+        self._settled = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        on_cancel, self.on_cancel = self.on_cancel, None
+        if on_cancel is not None:
+            on_cancel()
+
+    def limit(self, seconds, what):
+        """Fail with ServiceTimeout "Connection timed out: WHAT" unless settled within `seconds`."""
+        self._timer = self.loop.call_later(seconds, self._expire, seconds, what)
+
+    def _expire(self, seconds, what):
+        self._timer = None
+        on_cancel, self.on_cancel = self.on_cancel, None
+        if on_cancel is not None:
+            on_cancel()
+        self.failed(ServiceTimeout(f"Connection timed out: {what} within {seconds:g} s"))
+
+    def run(self, coroutine):
+        """Let an asyncio coroutine answer; returns PENDING. Cancelled with the handler."""
+        task = self.loop.create_task(coroutine)
+        self.on_cancel = task.cancel
+        task.add_done_callback(self._task_done)
+        return PENDING
+
+    def _task_done(self, task):
+        if task.cancelled():
+            self.failed(ServiceTimeout("cancelled"))
+        elif task.exception() is not None:
+            error = task.exception()
+            self.failed(error if isinstance(error, Exception) else MailfilterError(str(error)))
+        else:
+            self.done(task.result())
+
+    def run_in_thread(self, function, *arguments):
+        """Let a blocking function answer from a thread of the loop's pool; returns PENDING."""
+        future = self.loop.run_in_executor(None, function, *arguments)
+        future.add_done_callback(self._future_done)
+        return PENDING
+
+    def _future_done(self, future):
+        try:
+            value = future.result()
+        except asyncio.CancelledError:
+            self.failed(ServiceTimeout("cancelled"))
+        except Exception as error:                      # noqa: BLE001 - handed on, to the handler
+            self.failed(error)
+        else:
+            self.done(value)

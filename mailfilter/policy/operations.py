@@ -1,0 +1,41 @@
+"""THE table of operations: everything that JavaScript can ask of the program, one row each.
+
+The names here and those that js/*.js gives to host.now and host.wait are the same set; a test compares them.
+"""
+from mailfilter.policy import client_operations as client
+from mailfilter.policy import message_operations as message
+from mailfilter.policy import system_operations as system
+from mailfilter.policy.operation import Operation
+
+__all__ = ["AT_ONCE", "LOADING", "OPERATIONS", "WAITED_FOR"]
+
+NUMBER = (int, float)
+OPTIONAL_TEXT = (str, type(None))
+BODY = (int, str, type(None))
+
+OPERATIONS = (
+    Operation("log.write", system.log_write, (NUMBER, str), effects=True, loading=True),
+    Operation("log.open", system.log_open, (str, NUMBER), effects=True, loading=True),
+    Operation("sys.print", system.print_text, (str,), effects=True, loading=True),
+    Operation("sys.setting", system.setting, (str,), loading=True),
+    Operation("sys.user", system.user, loading=True),
+    Operation("sys.hostname", system.hostname, loading=True),
+    Operation("sys.date", system.date),
+    Operation("session.extensions", system.extensions),
+    Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
+    Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
+    Operation("client.connect", client.connect, (str, NUMBER), waits=True, effects=True, deadline="connect"),
+    Operation("client.command", client.command, (NUMBER, str, OPTIONAL_TEXT), effects=True),
+    Operation("client.reply", client.reply, (NUMBER,), waits=True,
+              deadline="greeting, hello, mail, rcpt, data, data_end, reset or quit, by the command"),
+    Operation("client.message", client.message, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
+    Operation("client.spoil", client.spoil, (NUMBER,), effects=True),
+    Operation("client.close", client.close, (NUMBER,), effects=True, failure="never fails"),
+    Operation("dns.reverse", message.reverse, (str,), waits=True, deadline="2 s of the resolver", failure="gives null"),
+    Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
+              deadline="message_handler"),
+)
+
+AT_ONCE = {operation.name: operation for operation in OPERATIONS if not operation.waits}
+WAITED_FOR = {operation.name: operation for operation in OPERATIONS if operation.waits}
+LOADING = {name: operation for name, operation in AT_ONCE.items() if operation.loading}

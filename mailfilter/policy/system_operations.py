@@ -1,0 +1,83 @@
+"""Operations about the program itself: log, settings, output, names, dates; and the address parser.
+
+All of them are answered at once. Must not know: next hops, messages.
+"""
+import os
+import pwd
+import sys
+import time
+from email.utils import formatdate
+
+from mailfilter._core.address import PathError, parse_path
+from mailfilter._core.heap import UNDEFINED
+from mailfilter.mail.octets import octets
+
+__all__ = ["date", "extensions", "hostname", "log_open", "log_write", "parse", "path_parts", "print_text", "setting", "user"]
+
+
+def log_write(context, severity, text):
+    """A line of the policy in the log."""
+    if context.log is not None:
+        context.log.write(int(severity), context.session_id, text)
+    return UNDEFINED
+
+
+def log_open(context, ident, facility):
+    """Send the program's log to syslog from now on."""
+    if context.log is not None:
+        context.log.openlog(ident, int(facility))
+    return UNDEFINED
+
+
+def print_text(context, text):
+    """Text to standard output, at once and whole, so that the processes of a server do not mix or repeat it."""
+    sys.stdout.flush()
+    data = octets(text)
+    while data:
+        data = data[os.write(1, data):]
+    return UNDEFINED
+
+
+def setting(context, name):
+    """The text of a setting, or null."""
+    return context.settings.get(name)
+
+
+def user(context):
+    """The name of the user the program runs as, or null when it has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return None
+
+
+def hostname(context):
+    """Our own name."""
+    return context.hostname
+
+
+def date(context):
+    """Now, as RFC 5322 §3.3 writes it, with the time zone's name as a comment."""
+    return f"{formatdate(localtime=True)} ({time.strftime('%Z')})"
+
+
+def extensions(context):
+    """The service extensions that this session can offer."""
+    return context.extensions
+
+
+def path_parts(path):
+    """What JavaScript fills an SmtpPath from: [local, domain, route, [keyword, value or null, …]]."""
+    flat = []
+    for keyword, value in path.params:
+        flat += (keyword, value)
+    return [path.local, path.domain, path.route, flat]
+
+
+def parse(context, text):
+    """An SmtpPath's parts and the rest of the text; null when there is no path."""
+    try:
+        path, rest = parse_path(octets(text), allow_null=True, utf8=True)
+    except PathError:
+        return None
+    return [*path_parts(path), rest]
