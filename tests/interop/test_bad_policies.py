@@ -23,7 +23,9 @@ NONSENSE = [
     "{code: 1e9, message: 'x', disconnect: false}", "{code: NaN, message: 'x', disconnect: false}",
     "{code: Infinity, message: 'x', disconnect: false}", "{code: 250.5, message: 'x', disconnect: false}",
     "{code: null, message: 'x', disconnect: false}", "{code: {}, message: 'x', disconnect: false}",
-    "{code: '2x0', message: 'x', disconnect: false}",
+    "{code: '2x0', message: 'x', disconnect: false}", "{code: 250, message: '', disconnect: false}",
+    "{code: 250, message: [], disconnect: false}", "{code: 250, message: [''], disconnect: false}",
+    "{code: 250, message: null, disconnect: false}",
     "{code: 250, message: {toString: function () { throw new Error('no text'); }}, disconnect: false}",
     "{code: 250, message: [{toString: function () { return {}; }}], disconnect: false}",
     "Object.defineProperty({message: 'x', disconnect: false}, 'code', {get: function () { throw new Error('no'); }})",
@@ -44,6 +46,9 @@ def table(name, expressions):
 
 POLICY = (table("NONSENSE", NONSENSE) + table("THROWN", THROWN)
           + (Path(__file__).parents[1] / "policies/failing.js").read_text(encoding="utf-8"))
+
+# smtpPreData need not have an opinion.
+NO_OPINION = [b"return%d" % NONSENSE.index(expression) for expression in ("undefined", "null")]
 
 FAULTS = [f"return{i}" for i in range(len(NONSENSE))] + [f"throw{i}" for i in range(len(THROWN))] + ["overflow"]
 
@@ -135,10 +140,11 @@ def test_a_failing_handler_gives_451_at_every_step(bad, fault):
         assert sender.command(b"DATA").code == 503
         assert sender.command(b"RSET").code == 250
 
-        replies = sender.transaction(b"x\r\n", sender=b"<predata+" + fault + b"@client.test>")
-        assert [r.code for r in replies[:-1]] == [250, 250]
-        assert_451(replies[-1])
-        assert sender.command(b"RSET").code == 250
+        if fault not in NO_OPINION:
+            replies = sender.transaction(b"x\r\n", sender=b"<predata+" + fault + b"@client.test>")
+            assert [r.code for r in replies[:-1]] == [250, 250]
+            assert_451(replies[-1])
+            assert sender.command(b"RSET").code == 250
 
         replies = sender.transaction(b"x\r\n", sender=b"<data+" + fault + b"@client.test>")
         assert [r.code for r in replies[:-1]] == [250, 250, 354]

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from peers.next_hop import NextHop
 from peers.postfix import without_trace
+from serving import PROJECT
 
-NODE_MODULES = Path(__file__).resolve().parents[2] / "build/interop/node_modules"
+NODE_MODULES = PROJECT / "build/interop/node_modules"
 
 MESSAGE = (b"From: Sender <sender@client.test>\r\nTo: user@example.test\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?= and\r\n"
            b"\tfolded\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@client.test>\r\nX-Odd:no blank\r\n"

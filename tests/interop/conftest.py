@@ -1,1 +1,0 @@
-"""Mailfilter itself for the interoperability tests: `serve(policy, settings={}, timeouts={})`."""
