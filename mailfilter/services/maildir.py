@@ -26,7 +26,7 @@ STALE_S = 36 * 3600
 """Age in seconds after which a file in tmp/ is taken for the leavings of a writer that died."""
 
 CLEAN_EVERY_S = 3600
-"""How often, in seconds, one `Maildir` looks for such files."""
+"""How often, in seconds, one process looks for such files in one directory."""
 
 FOLDERS_REMEMBERED = 1000
 """For how many folders the time of the last look is kept; a policy may make folders without end."""
@@ -41,6 +41,10 @@ WRITE_BYTES = 262144
 """How much is gathered before one write."""
 
 _counter = itertools.count(1)
+
+# When each directory was looked at: of the process, so that a Maildir may be made for every delivery.
+_cleaned = {}
+_cleaned_lock = threading.Lock()
 
 
 class MaildirError(ServiceUnavailable):
@@ -75,6 +79,11 @@ class Delivered:
     path: str
     size_bytes: int
 
+    @property
+    def name(self):
+        """The name of the file."""
+        return os.path.basename(self.path)
+
 
 class Maildir:
     """The Maildir at `path` (str), made with mode 0700 when the first message comes.
@@ -94,8 +103,6 @@ class Maildir:
         self.line_ends = line_ends
         self._host = _host_part(hostname if hostname is not None else socket.gethostname())
         self._now = now
-        self._cleaned = {}
-        self._lock = threading.Lock()
 
     def deliver(self, chunks, *, folder=None):
         """Write a message and return `Delivered` when it is on the disk.
@@ -237,12 +244,12 @@ class Maildir:
 
     def _clean(self, base):
         now = self._now()
-        with self._lock:
-            if len(self._cleaned) >= FOLDERS_REMEMBERED:
-                self._cleaned.clear()
-            if now - self._cleaned.get(base, float("-inf")) < CLEAN_EVERY_S:
+        with _cleaned_lock:
+            if len(_cleaned) >= FOLDERS_REMEMBERED:
+                _cleaned.clear()
+            if now - _cleaned.get(base, float("-inf")) < CLEAN_EVERY_S:
                 return
-            self._cleaned[base] = now
+            _cleaned[base] = now
         clean_temporary(os.path.join(base, "tmp"), now)
 
 

@@ -14,12 +14,14 @@ class DnsServer:
     - bytes: sent as they are;
     - a function of the query (DNSRecord) that returns bytes.
 
-    What is not in the zone is NXDOMAIN. `asked` has every question as (name, type, transport), in order.
+    What is not in the zone is NXDOMAIN. `asked` has every question as (name, type, transport), in order; the event
+    `questioned` is set by the first.
     """
 
     def __init__(self, zone):
         self.zone = {(name.lower(), kind): answer for (name, kind), answer in zone.items()}
         self.asked = []
+        self.questioned = asyncio.Event()
         self.address = None
 
     async def __aenter__(self):
@@ -49,6 +51,7 @@ class DnsServer:
         query = DNSRecord.parse(data)
         name, kind = str(query.q.qname).rstrip("."), QTYPE[query.q.qtype]
         self.asked.append((name, kind, transport))
+        self.questioned.set()
         answer = self.zone.get((name.lower(), kind), "NXDOMAIN")
         if answer is SILENCE:
             return None

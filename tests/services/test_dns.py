@@ -305,8 +305,7 @@ def test_too_many_look_ups_at_a_time_give_no_name_at_once(run):
 def test_closing_ends_what_runs(run):
     async def test(resolver, server):
         waiting = asyncio.ensure_future(resolver.reverse("192.0.2.7"))
-        while not server.asked:
-            await asyncio.sleep(0)
+        await server.questioned.wait()
         resolver.close()
         assert await asyncio.wait_for(waiting, 1) is None
         assert await resolver.reverse("192.0.2.8") is None
