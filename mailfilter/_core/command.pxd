@@ -1,0 +1,45 @@
+# Commands: the verb table and the parser of a command line. The contract is in command.pyx.
+
+from mailfilter._core.address cimport Path
+from mailfilter._core.span cimport Span
+
+
+cpdef enum:
+    CMD_HELO = 0
+    CMD_EHLO = 1
+    CMD_MAIL = 2
+    CMD_RCPT = 3
+    CMD_DATA = 4
+    CMD_RSET = 5
+    CMD_NOOP = 6
+    CMD_VRFY = 7
+    CMD_EXPN = 8
+    CMD_HELP = 9
+    CMD_QUIT = 10
+    CMD_UNKNOWN = 11
+    CMD_COUNT = 12
+
+cpdef enum:
+    ARG_NONE = 0        # none allowed (RFC 5321 §4.1.1)
+    ARG_ANY = 1         # free text, may be missing
+    ARG_TEXT = 2        # free text, must be there
+    ARG_HOST = 3        # a word, must be there
+    ARG_SENDER = 4      # FROM: and a reverse-path
+    ARG_RECIPIENT = 5   # TO: and a forward-path
+
+cpdef enum:
+    FLAG_LAST_IN_GROUP = 1  # RFC 2920 §3.1: the client waits for the reply before it sends more
+    FLAG_JUNK = 2           # counts towards Limits.errors
+    FLAG_ENDS_SESSION = 4   # the connection closes after the reply, whatever it is
+
+
+cdef struct Verb:
+    int argument
+    int flags
+
+
+cdef Verb* verb_row(int verb) noexcept
+cdef int command_parse(Span line, Span* argument) noexcept
+cdef object sender_of(Span argument, set announced)
+cdef object recipient_of(Span argument)
+cdef object declared_size(Path path)

@@ -1,0 +1,70 @@
+# The states of both sides. The contract is in fsm.pyx.
+
+from mailfilter._core.address cimport Path
+
+
+cpdef enum:
+    ST_CONNECT = 0      # connected, not greeted
+    ST_REFUSED = 1      # greeted with 5xx: QUIT is all that is left
+    ST_GREETED = 2      # no HELO or EHLO yet
+    ST_READY = 3
+    ST_MAIL = 4         # a transaction without a recipient
+    ST_RCPT = 5         # a transaction with one at least
+    ST_DATA = 6         # the message is being received or is waiting for its reply
+    ST_CLOSED = 7
+    ST_COUNT = 8
+
+# What moves the server side: a command that was accepted (the numbers of command.pxd), and these.
+cpdef enum:
+    IN_GREETING = 12    # greeted with 2xx
+    IN_REFUSAL = 13     # greeted with 5xx
+    IN_MESSAGE = 14     # the reply to the message was given, whichever it is
+    IN_CLOSE = 15
+    IN_COUNT = 16
+
+cpdef enum:
+    NH_GREETING = 0     # waiting for the greeting
+    NH_READY = 1
+    NH_MAIL = 2
+    NH_RCPT = 3
+    NH_DATA = 4         # DATA was sent, its reply has not come
+    NH_SENDING = 5      # 354 has come, the message is being sent
+    NH_FINAL = 6        # the final dot was sent, the reply has not come
+    NH_CLOSED = 7
+    NH_COUNT = 8
+
+cpdef enum:
+    NI_GREETED = 0      # the greeting has come, whichever code
+    NI_HELLO = 1        # HELO, EHLO or RSET was accepted
+    NI_MAIL = 2
+    NI_RCPT = 3
+    NI_DATA = 4         # DATA was sent
+    NI_GO = 5           # 354
+    NI_NO_GO = 6        # DATA was refused
+    NI_END = 7          # the final dot was sent
+    NI_DONE = 8         # the reply to the message has come, whichever code
+    NI_CLOSE = 9
+    NI_COUNT = 10
+
+
+cdef class Transaction:
+    cdef readonly Path sender
+    cdef readonly list recipients
+    cdef readonly object size
+
+
+cdef class ServerMachine:
+    cdef readonly int state
+    cdef readonly Transaction transaction
+
+    cdef bint allows(self, int what) noexcept
+    cdef int step(self, int what) except -1
+    cdef int open(self, Path sender, object size) except -1
+
+
+cdef class ClientMachine:
+    cdef readonly int state
+    cdef int _before_data
+
+    cdef bint allows(self, int what) noexcept
+    cdef int step(self, int what) noexcept
