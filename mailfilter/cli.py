@@ -172,8 +172,9 @@ def _serve(options):
         addresses = listeners.parse_all(policy.listen_addresses)
 
     def make_worker():
-        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname, settings=settings,
-                      line_ends=options.line_ends, spool_directory=spool_directory, make_resolver=Resolver)
+        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
+                      settings=settings, line_ends=options.line_ends, spool_directory=spool_directory,
+                      make_resolver=Resolver)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path, policy_version=policy.version)
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown)
@@ -218,16 +219,18 @@ def _check(options):
     from mailfilter import policy as policies
     from mailfilter.net import listeners
 
-    policy = policies.load(options.policy, settings)
+    policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(sys.stderr.fileno())))
     config.Limits().replaced(policy.limits, "SmtpServer.limits")
     config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
     print(f"{policy.path}: no error found")
     print(f"version: {policy.version}")
     print("listens on: " + (", ".join(map(str, addresses)) or "nothing; give --listen"))
-    print("handlers:" + ("" if policy.handlers else " none"))
-    for name in policy.handlers:
-        print(f"  {name}")
+    for title, wanted in (("handlers of the policy", True), ("handlers left to the library", False)):
+        names = [name for name, own in policy.handlers.items() if own is wanted]
+        print(f"{title}:" + ("" if names else " none"))
+        for name in names:
+            print(f"  {name}")
     return 0
 
 

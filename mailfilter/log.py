@@ -7,6 +7,7 @@ cannot be written (full disk, closed pipe) loses lines and counts them; it never
 Severities are those of syslog, 0 (emergency) to 7 (debug). Knows nothing of SMTP, sockets or policies.
 """
 import json
+import math
 import os
 import re
 import select
@@ -122,6 +123,7 @@ class _Descriptor:
         self._fd = fd
         self._clock = _Clock()
         self.lost_lines = 0
+        self._torn = False
 
     def _put(self, line):
         """Write one line; a line that cannot be written is counted and dropped."""
@@ -135,15 +137,21 @@ class _Descriptor:
 
     def _put_bytes(self, data):
         # One write call for one line: lines of several workers then do not mix.
+        if self._torn:
+            data = b"\n" + data
+        whole = len(data)
         while data:
             try:
                 data = data[os.write(self._fd, data):]
             except BlockingIOError:
-                if not self._writable():
-                    return False
+                if self._writable():
+                    continue
+                break
             except OSError:
-                return False
-        return True
+                break
+        # A line that was given up half written must not run into the next one.
+        self._torn = self._torn and len(data) == whole or 0 < len(data) < whole
+        return not data
 
     def _writable(self):
         poll = select.poll()
@@ -176,11 +184,13 @@ class JsonSink(_Descriptor):
         event = {"time": self._clock.stamp(), "level": severity_name(severity), "session": session_id,
                  "text": _json_text(text)}
         for name, value in fields.items():
-            if value is not None and not isinstance(value, (bool, int, float)):
+            # Not every reader of JSON knows numbers that are not finite.
+            if value is not None and not isinstance(value, (bool, int)) and not (
+                    isinstance(value, float) and math.isfinite(value)):
                 value = _json_text(value)
             # A field cannot replace one of the four above.
             event.setdefault(name, value)
-        return json.dumps(event, allow_nan=True, separators=(",", ":")) + "\n"
+        return json.dumps(event, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 _LONE = re.compile("[\ud800-\udfff]")
