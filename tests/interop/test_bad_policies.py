@@ -5,6 +5,7 @@ recipient, or by the name in EHLO, and the number is an index into the table of 
 """
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,8 @@ def test_waiting_for_ever_in_ehlo_and_rcpt(bad, others):
 
 
 def test_many_wait_for_ever_at_once(bad, others):
-    senders = [Sender(bad.port, patience=HANDLER_S + MARGIN_S) for _ in range(50)]
-    try:
+    with ExitStack() as stack:
+        senders = [stack.enter_context(Sender(bad.port, patience=HANDLER_S + MARGIN_S)) for _ in range(50)]
         for sender in senders:
             sender.hello()
         began = time.monotonic()
@@ -201,9 +202,6 @@ def test_many_wait_for_ever_at_once(bad, others):
         for sender in senders:
             assert_451(sender.reply())
         assert time.monotonic() - began < HANDLER_S + MARGIN_S
-    finally:
-        for sender in senders:
-            sender.close()
 
 
 @pytest.mark.parametrize("fault", ["throw0", "throw1", "return0", "return6", "return15", "forever", "overflow"])
@@ -220,10 +218,9 @@ def test_a_failing_greeting(start, fault):
 
 def test_a_client_that_leaves_while_its_handler_waits(bad, others):
     """The handler's wait ends with the session; nothing is left over, and nobody else notices."""
-    sender = Sender(bad.port)
-    sender.hello()
-    sender.send(b"MAIL FROM:<mail+forever@client.test>\r\n")
-    sender.close()
+    with Sender(bad.port) as sender:
+        sender.hello()
+        sender.send(b"MAIL FROM:<mail+forever@client.test>\r\n")
     with Sender(bad.port) as fine:
         fine.hello()
         fine.deliver(b"x\r\n")

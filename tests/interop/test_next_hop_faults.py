@@ -9,7 +9,7 @@ import time
 import pytest
 from peers.next_hop import Drop, Mute, NextHop, Say
 from peers.postfix import without_trace
-from peers.sender import Closed, Sender
+from peers.sender import Closed, Sender, on_the_wire
 
 # What proxy.js may wait for at any one step, and what a reply may take longer than that: other work of the machine.
 WAIT_S = 0.5
@@ -93,7 +93,10 @@ class Client:
         self.acknowledged = []
         self.closed = False
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
         self.sender.close()
 
     def greet(self):
@@ -151,8 +154,7 @@ def play(hop, proxy, script):
     Returns (client, replies to the hellos, replies to the first message, replies to the second).
     """
     hop.begin(script)
-    client = Client(proxy.port)
-    try:
+    with Client(proxy.port) as client:
         hello = client.greet()
         first = second = []
         if len(hello) == 2 and hello[1].code == 250:
@@ -166,8 +168,6 @@ def play(hop, proxy, script):
             goodbye = client.sender.command(b"QUIT")
             assert goodbye.code == 221 or goodbye.code == 421, goodbye
             assert client.sender.closed_by_server()
-    finally:
-        client.close()
     hop.script.clear()
     with Sender(proxy.port) as fresh:
         fresh.hello()
@@ -284,8 +284,7 @@ def test_an_early_reply_while_the_data_is_read_on(hop, proxy, reply):
 def test_rset_while_the_next_hop_misbehaves(hop, proxy, shape):
     action = GONE.get(shape) or SLOW.get(shape) or Say(NONSENSE[shape])
     hop.begin({"rset": [action]})
-    client = Client(proxy.port)
-    try:
+    with Client(proxy.port) as client:
         client.greet()
         assert client.sender.command(b"MAIL FROM:<first@client.test>").code == 250
         try:
@@ -295,8 +294,6 @@ def test_rset_while_the_next_hop_misbehaves(hop, proxy, shape):
         except Closed:
             client.closed = True
         client.transaction(SECOND, b"second")
-    finally:
-        client.close()
     accepted = [without_trace(t.content)[1] for t in hop.accepted]
     assert accepted.count(SECOND) == client.acknowledged.count(SECOND)
     check_hop(hop, [(SECOND, b"second")])
@@ -318,32 +315,28 @@ def test_no_next_hop_at_all(serve):
         address = gone.address
     proxy = serve("proxy", settings={"nextHop": address}, timeouts={"connect": WAIT_S})
     for _ in range(3):
-        client = Client(proxy.port)
-        replies = client.greet()
-        if replies and replies[-1].code == 220 or len(replies) == 2 and replies[-1].code == 250:
-            replies = client.transaction(FIRST, b"first")
-        assert replies and 400 <= replies[-1].code < 500, replies
-        client.close()
+        with Client(proxy.port) as client:
+            replies = client.greet()
+            if len(replies) == 2 and replies[-1].code == 250:
+                replies = client.transaction(FIRST, b"first")
+            assert replies and 400 <= replies[-1].code < 500, replies
 
 
 def test_the_next_hop_is_killed_during_a_message(hop, proxy):
     """The client is in the middle of its own message when the connection behind it breaks."""
     hop.begin()
-    client = Client(proxy.port)
-    client.greet()
-    for line in (b"MAIL FROM:<first@client.test>", b"RCPT TO:<first@example.test>"):
-        assert client.sender.command(line).code == 250
-    assert client.sender.command(b"DATA").code == 354
-    client.sender.send(FIRST[:1000])
-    hop.begin()  # cuts the connection
-    client.sender.send(FIRST[1000:].replace(b"\r\n.", b"\r\n..") + b".\r\n")
-    try:
+    with Client(proxy.port) as client:
+        client.greet()
+        for line in (b"MAIL FROM:<first@client.test>", b"RCPT TO:<first@example.test>"):
+            assert client.sender.command(line).code == 250
+        assert client.sender.command(b"DATA").code == 354
+        data = on_the_wire(FIRST)
+        client.sender.send(data[:1000])
+        hop.begin()  # cuts the connection
+        client.sender.send(data[1000:])
         reply = client.sender.reply()
         assert 400 <= reply.code < 500, reply
-    except Closed:
-        pytest.fail("hung up on instead of told")
-    client.transaction(SECOND, b"second")
-    client.close()
+        client.transaction(SECOND, b"second")
     assert [without_trace(t.content)[1] for t in hop.accepted] == client.acknowledged
 
 
@@ -351,16 +344,15 @@ def test_the_next_hop_is_killed_during_a_message(hop, proxy):
 def test_the_client_vanishes(hop, proxy, where):
     """Nothing of it is delivered, and the connection behind is given up (D22: half a message is no message)."""
     hop.begin()
-    sender = Sender(proxy.port)
-    sender.hello()
-    sender.command(b"MAIL FROM:<first@client.test>")
-    if where != "after MAIL":
-        sender.command(b"RCPT TO:<first@example.test>")
-    if where in ("after DATA", "in the message"):
-        sender.command(b"DATA")
-    if where == "in the message":
-        sender.send(FIRST)
-    sender.close()
+    with Sender(proxy.port) as sender:
+        sender.hello()
+        sender.command(b"MAIL FROM:<first@client.test>")
+        if where != "after MAIL":
+            sender.command(b"RCPT TO:<first@example.test>")
+        if where in ("after DATA", "in the message"):
+            sender.command(b"DATA")
+        if where == "in the message":
+            sender.send(FIRST)
     hop.wait_for(lambda hop: not any(c.open for c in hop.conversations), "the connection behind to be closed")
     assert hop.accepted == []
     assert not any(t.complete for t in hop.transactions)

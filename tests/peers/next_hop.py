@@ -34,14 +34,14 @@ DEFAULTS = {
 }
 
 _GRAMMAR = {
-    "ehlo": re.compile(rb"EHLO [!-~]+"),
-    "helo": re.compile(rb"HELO [!-~]+"),
-    "mail": re.compile(rb"MAIL FROM:<[^\r\n\0]*>(?: [!-~]+)*"),
-    "rcpt": re.compile(rb"RCPT TO:<[^\r\n\0]+>(?: [!-~]+)*"),
-    "data": re.compile(rb"DATA"),
-    "rset": re.compile(rb"RSET"),
-    "noop": re.compile(rb"NOOP(?: .*)?"),
-    "quit": re.compile(rb"QUIT"),
+    "ehlo": re.compile(rb"(?i:EHLO) [!-~]+"),
+    "helo": re.compile(rb"(?i:HELO) [!-~]+"),
+    "mail": re.compile(rb"(?i:MAIL FROM:)<[^\r\n\0]*>(?: [!-~]+)*"),
+    "rcpt": re.compile(rb"(?i:RCPT TO:)<[^\r\n\0]+>(?: [!-~]+)*"),
+    "data": re.compile(rb"(?i:DATA)"),
+    "rset": re.compile(rb"(?i:RSET)"),
+    "noop": re.compile(rb"(?i:NOOP)(?: .*)?"),
+    "quit": re.compile(rb"(?i:QUIT)"),
 }
 
 

@@ -7,7 +7,7 @@ import re
 import socket
 
 REPLY_LINE_BYTES = 512  # RFC 5321 §4.5.3.1.5, CR LF included
-_LINE = re.compile(rb"([2-5][0-9]{2})([ -])([\t\x20-\xff]*)\r\n")
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:[ -]([\t\x20-\x7e\x80-\xff]*))?\r\n")
 
 
 class BadReply(AssertionError):
@@ -32,7 +32,7 @@ class Reply:
             if self.code not in (None, code):
                 raise BadReply(f"codes differ within one reply: {raw[:200]!r}")
             self.code = code
-            self.lines.append(match.group(3))
+            self.lines.append(match.group(2) or b"")
 
     @property
     def text(self):
