@@ -89,10 +89,10 @@ cdef class LineBuffer:
         A LINE_LONG or LINE_BARE_LF line is given cut to the limit. Where a line is both, LINE_BARE_LF is told:
         it is the sign of an attack, the length is not.
         """
-        cdef const char* start
-        cdef const char* stop
+        cdef const char* start = NULL
+        cdef const char* stop = NULL
         cdef const char* cr
-        cdef Py_ssize_t length, content, used
+        cdef Py_ssize_t length, content, used = 1
         cdef char last
         cdef int result = LINE_READY
         while True:

@@ -20,4 +20,5 @@ cdef class Client:
     cdef Py_ssize_t _outstanding(self) noexcept
     cdef int _fail(self, str reason) except -1
     cdef int _parse(self) except -1
+    cdef int _check(self) except -1
     cdef int _answer(self, Reply reply) except -1

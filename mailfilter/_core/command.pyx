@@ -70,10 +70,12 @@ cdef unsigned int _word(const char* ptr) noexcept nogil:
 
 
 def _fill():
-    for number, name, argument, flags, _reply in VERBS:
-        _rows[number].argument = argument
-        _rows[number].flags = flags
-        _words[number] = _word(PyBytes_AS_STRING(name)) if name else 0
+    cdef int number
+    for row in VERBS:
+        number = row[0]
+        _rows[number].argument = row[2]
+        _rows[number].flags = row[3]
+        _words[number] = _word(PyBytes_AS_STRING(row[1])) if row[1] else 0
 
 
 _fill()
@@ -114,7 +116,7 @@ cdef object sender_of(Span argument, set announced):
     """
     cdef PathParts parts
     cdef list params = None
-    cdef Py_ssize_t offset
+    cdef Py_ssize_t offset = 0
     cdef int problem
     if not _after_word(&argument, b"from", 4):
         return R_NO_FROM
@@ -157,7 +159,7 @@ cdef object recipient_of(Span argument):
     """
     cdef PathParts parts
     cdef list params
-    cdef Py_ssize_t offset
+    cdef Py_ssize_t offset = 0
     cdef int problem
     if not _after_word(&argument, b"to", 2):
         return R_NO_TO

@@ -58,7 +58,7 @@ cdef class Reception:
         """Octets of the body in wire form; or None, and either `finished` is set or all input is used."""
         cdef DataRun run
         cdef const char* ptr
-        cdef Py_ssize_t length, used
+        cdef Py_ssize_t length = 0, used
         cdef bytes whole, body
         while not self.finished:
             ptr = source.peek(&length)

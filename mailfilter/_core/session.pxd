@@ -44,6 +44,7 @@ cdef class Session:
 
     cpdef Event next_event(self)
     cdef Event _step(self)
+    cdef int _check(self, Event event) except -1
     cdef Event _command(self, Span line)
     cdef Event _mail(self, Span argument, Span line)
     cdef Event _rcpt(self, Span argument, Span line)

@@ -199,11 +199,21 @@ cdef class Session:
             return None
         event = self._step()
         if MAILFILTER_DEBUGGING:
-            assert (self._machine.transaction is not None) == (ST_MAIL <= self._machine.state <= ST_DATA)
-            assert (self._asking != 0) == (event is not None and event.kind <= EV_MESSAGE)
-            if event is not None and event.kind != EV_BODY:
-                self._in.poison()
+            self._check(event)
         return event
+
+    cdef int _check(self, Event event) except -1:
+        """Debug builds, after each event: what must hold whatever the peer does."""
+        if (self._machine.transaction is not None) != (ST_MAIL <= self._machine.state <= ST_DATA):
+            raise AssertionError(f"transaction is {self._machine.transaction} in {self.state_name}")
+        if (self._asking != 0) != (event is not None and event.kind <= EV_MESSAGE):
+            raise AssertionError(f"{event} while {self._asking} is asked")
+        if self._receiving and self._machine.state != ST_DATA:
+            raise AssertionError(f"receiving in {self.state_name}")
+        # Whatever an event holds has been copied out of the carry buffer by now. None leaves a line unfinished in it.
+        if event is not None:
+            self._in.poison()
+        return 0
 
     def reply(self, int code, lines, bint close=False):
         """Answer the event that asks.
