@@ -137,6 +137,7 @@
             return resume(mine, answer, failed);
         } catch (thrown) {          // the coroutine ended with it
             thread = null;
+            host.rethrowing = true;
             throw thrown;
         }
     }
@@ -150,6 +151,7 @@
         /* 1 start: run a handler */
         function start(job) {
             host.thrownAt = null;
+            host.rethrowing = false;
             if (thread === null) {
                 thread = new Thread(loop);
             }

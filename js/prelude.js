@@ -60,12 +60,42 @@
 
     /* What was thrown but is no Error carries no place. Remember the place of the last such throw, for the log. */
     host.thrownAt = null;
+    host.rethrowing = false;
     Duktape.errThrow = function (thrown) {
-        if (!(thrown instanceof Error)) {
+        if (!(thrown instanceof Error) && !host.rethrowing) {
             host.thrownAt = new Error('thrown').stack;
         }
         return thrown;
     };
+
+    /*
+     * Clock and random numbers come from the program like everything else from outside, so that a copy of a heap has the
+     * right time and numbers of its own, and so that using them while the policy is loaded is noticed.
+     */
+    var NativeDate = Date;
+
+    function clock() {
+        return host.now('clock.now');
+    }
+
+    function WorldDate(year, month, day, hours, minutes, seconds, ms) {
+        if (!(this instanceof WorldDate)) {
+            return new NativeDate(clock()).toString();
+        }
+        switch (arguments.length) {
+        case 0: return new NativeDate(clock());
+        case 1: return new NativeDate(year);
+        default: return new NativeDate(year, month, day === undefined ? 1 : day, hours || 0, minutes || 0, seconds || 0, ms || 0);
+        }
+    }
+    WorldDate.prototype = NativeDate.prototype;
+    define(WorldDate.prototype, 'constructor', WorldDate);
+    define(WorldDate, 'now', function now() { return clock(); });
+    define(WorldDate, 'parse', NativeDate.parse);
+    define(WorldDate, 'UTC', NativeDate.UTC);
+    define(global, 'Date', WorldDate);
+    define(Math, 'random', function random() { return host.now('random.number'); });
+    define(performance, 'now', function now() { return host.now('clock.monotonic'); });
 
     /** Defines a method the way built-ins are: writable, configurable, not enumerable. */
     function define(object, name, method) {

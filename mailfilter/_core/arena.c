@@ -86,6 +86,12 @@ void *arena_realloc(void *udata, void *ptr, size_t size) {
     return bigger;
 }
 
+void arena_begin(arena *a, size_t cap) {
+    memset(a, 0, sizeof *a);
+    a->cap = cap;
+    a->top = (sizeof *a + 15) & ~(size_t)15;
+}
+
 arena *arena_open(size_t cap) {
     arena *a = NULL;
     if (cap > ARENA_LARGEST_CAP) cap = ARENA_LARGEST_CAP;
@@ -100,9 +106,7 @@ arena *arena_open(size_t cap) {
         a = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (a == MAP_FAILED) return NULL;
     }
-    memset(a, 0, sizeof *a);
-    a->cap = cap;
-    a->top = (sizeof *a + 15) & ~(size_t)15;
+    arena_begin(a, cap);
     in_use++;
     return a;
 }

@@ -34,6 +34,8 @@ typedef struct arena {
 
 /* A region whose heap may use `cap` bytes, recycled or new; NULL: the system gave no memory. */
 arena *arena_open(size_t cap);
+/* Begin book-keeping in a region of `cap` bytes that somebody else has mapped. */
+void arena_begin(arena *a, size_t cap);
 /* Forget the heap and keep the region for the next one, or return it to the system. */
 void arena_close(arena *a);
 /* Regions in the pool now, and regions in use now (for leak checks). */

@@ -13,6 +13,7 @@ cdef extern from "arena.h" nogil:
         size_t cap
         size_t top
         size_t denied
+        void *host
         void *context
     arena *arena_open(size_t cap)
     void arena_close(arena *a)
@@ -36,3 +37,27 @@ cdef extern from "duk_step.h":
     step_status step_load(arena *region, const char *name, const char *source, size_t length, PyObject **result)
     step_status step_call(arena *region, int entry, PyObject *arguments, PyObject **result)
     void step_collect(arena *region)
+
+cdef extern from "image.h":
+    enum:
+        IMAGE_GOOD
+        IMAGE_NO_MEMORY
+        IMAGE_SIZES_DIFFER
+        IMAGE_VALUES_DIFFER
+        IMAGE_RANDOM_NOT_FOUND
+        IMAGE_COPY_DIFFERS
+    ctypedef struct image:
+        size_t used
+        size_t relocated
+        size_t stale
+        size_t at
+    ctypedef struct remains:
+        size_t bytes
+    arena *image_region(size_t cap, unsigned number)
+    void image_region_close(arena *a)
+    int image_make(image *im, arena *first, arena *second, arena *third)
+    void image_free(image *im)
+    arena *image_copy(const image *im)
+    int image_hibernate(const image *im, arena *a, remains *r)
+    void image_wake(const image *im, arena *a, remains *r)
+    void remains_free(remains *r)

@@ -1,16 +1,26 @@
-"""One JavaScript heap; see heap.pyx."""
+"""One JavaScript heap, and images to copy heaps from; see heap.pyx."""
 
 from cpython.object cimport PyObject
 
-from mailfilter._core.duktape cimport arena, duk_host
+from mailfilter._core.duktape cimport arena, duk_host, image, remains
+
+
+cdef class Image:
+    cdef image im
 
 
 cdef class Heap:
     cdef arena *region
     cdef duk_host host
     cdef object answer              # callable(name, *arguments) for host.now, or None
+    cdef Image origin               # what it was copied from, or None
+    cdef remains kept               # of a sleeping heap
+    cdef bint fixed                 # the region is one of an image's builds
     cdef readonly bint running      # JavaScript is on the C stack right now
+    cdef readonly bint asleep
 
+    cdef int _restore_header(self) noexcept
     cdef int _enter(self) except -1
     cdef object _leave(self, int status, PyObject *result)
     cpdef close(self)
+    cpdef wake(self)

@@ -1,4 +1,4 @@
-"""One JavaScript heap: load programs, call the library's entry functions, answer host.now().
+"""One JavaScript heap: load programs, call the library's entry functions, answer host.now(); and images of heaps.
 
 A heap lives in a region of its own (arena.h) and shares nothing with any other. It is used by one thread.
 What is waiting, for whom and how long is the driver's business; here a call goes in and a value, or a
@@ -103,19 +103,35 @@ c.step_host = _answer
 
 
 cdef class Heap:
-    """A heap capped at `heap_bytes`. `answer(name, *arguments)` serves the library's host.now()."""
+    """A heap capped at `heap_bytes`. `answer(name, *arguments)` serves the library's host.now().
 
-    def __cinit__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None):
+    build: None, or 0, 1, 2 for the three builds of an image, which lie at fixed addresses; OSError when the
+    address is taken.
+    """
+
+    def __cinit__(self):
         memset(&self.host, 0, sizeof(self.host))
-        self.answer = answer
+        memset(&self.kept, 0, sizeof(self.kept))
         self.host.owner = <void *>self
-        self.region = c.arena_open(heap_bytes)
-        if self.region == NULL:
-            raise MemoryError("no address space for a JavaScript heap")
+
+    def __init__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None, build=None):
+        if self.region != NULL:
+            raise RuntimeError("a heap is made once")
+        self.answer = answer
+        if build is None:
+            self.region = c.arena_open(heap_bytes)
+            if self.region == NULL:
+                raise MemoryError("no address space for a JavaScript heap")
+        else:
+            self.region = c.image_region(heap_bytes, build)
+            if self.region == NULL:
+                raise OSError("the address for building an image is taken")
+            self.fixed = True
         if c.step_create(self.region, &self.host) != 0:
             raise MemoryError(f"a JavaScript heap does not fit into {heap_bytes} bytes")
 
     def __dealloc__(self):
+        self.running = False
         self.close()
 
     cpdef close(self):
@@ -124,24 +140,60 @@ cdef class Heap:
             raise RuntimeError("a heap cannot be closed from inside itself")
         if self.region != NULL:
             c.duk_host_clear(&self.host)
-            c.arena_close(self.region)
+            if self.asleep:
+                self._restore_header()
+            if self.fixed:
+                c.image_region_close(self.region)
+            else:
+                c.arena_close(self.region)
             self.region = NULL
+
+    cdef int _restore_header(self) noexcept:
+        # The region's own book-keeping sleeps with the heap; closing needs it.
+        c.image_wake(&self.origin.im, self.region, &self.kept)
+        self.asleep = False
+        return 0
+
+    def sleep(self):
+        """Give the pages of an idle heap back to the system and keep only what differs from its image.
+
+        The next load or call wakes it. False when it cannot sleep (no image, closed, running, no memory).
+        """
+        if self.origin is None or self.region == NULL or self.running or self.asleep or self.region.context == NULL:
+            return False
+        if c.image_hibernate(&self.origin.im, self.region, &self.kept) != 0:
+            return False
+        self.asleep = True
+        return True
+
+    cpdef wake(self):
+        """Put a sleeping heap together again."""
+        if self.asleep:
+            self._restore_header()
+            self.region.host = &self.host
+
+    @property
+    def kept_bytes(self):
+        """What a sleeping heap keeps, in bytes; 0 when awake."""
+        return self.kept.bytes if self.asleep else 0
 
     @property
     def used_bytes(self):
-        """Bytes of the region in use (high-water mark), 0 when closed."""
-        return self.region.top if self.region != NULL else 0
+        """Bytes of the region in use (high-water mark), 0 when closed or asleep."""
+        return self.region.top if self.region != NULL and not self.asleep else 0
 
     @property
     def over_limit(self):
         """Whether an allocation was ever refused because the heap's cap was reached."""
-        return self.region != NULL and self.region.denied != 0
+        return self.region != NULL and not self.asleep and self.region.denied != 0
 
     @property
     def dead(self):
-        return self.region == NULL or self.region.context == NULL
+        return self.region == NULL or (not self.asleep and self.region.context == NULL)
 
     cdef int _enter(self) except -1:
+        if self.asleep:
+            self.wake()
         if self.region == NULL or self.region.context == NULL:
             raise HeapDead("the JavaScript heap is closed")
         if self.running:
@@ -188,3 +240,69 @@ cdef class Heap:
     def answer_with(self, answer):
         """Let `answer(name, *arguments)` serve host.now() from now on; None: nothing is answered."""
         self.answer = answer
+
+
+class NoImage(Exception):
+    """Builds of a heap that are not alike: no image can be made of them. offset: where, in bytes, or 0."""
+
+    def __init__(self, reason, offset=0):
+        super().__init__(reason)
+        self.offset = offset
+
+
+VERDICTS = {
+    c.IMAGE_NO_MEMORY: "no memory for it",
+    c.IMAGE_SIZES_DIFFER: "building it again used another amount of memory",
+    c.IMAGE_VALUES_DIFFER: "building it again gave other values",
+    c.IMAGE_RANDOM_NOT_FOUND: "the engine's random state was not found",
+    c.IMAGE_COPY_DIFFERS: "a copy is not what was built in its place",
+}
+
+
+cdef class Image:
+    """A heap with library and policy in it, ready to be copied.
+
+    builds: three heaps (build=0, 1, 2) into which the same programs were loaded. They are closed. NoImage when they
+    are not alike.
+    """
+
+    def __cinit__(self):
+        memset(&self.im, 0, sizeof(self.im))
+
+    def __init__(self, builds):
+        cdef Heap first, second, third
+        cdef int verdict
+        first, second, third = builds
+        for heap in builds:
+            if not (<Heap>heap).fixed or heap.dead:
+                raise ValueError("an image is made of three living builds")
+            heap.collect()
+        verdict = c.image_make(&self.im, first.region, second.region, third.region)
+        for heap in builds:
+            heap.close()
+        if verdict != c.IMAGE_GOOD:
+            raise NoImage(VERDICTS[verdict], self.im.at)
+
+    def __dealloc__(self):
+        c.image_free(&self.im)
+
+    def heap(self, answer=None):
+        """A new heap, a copy of the image with random state of its own."""
+        cdef Heap heap = Heap.__new__(Heap)
+        heap.region = c.image_copy(&self.im)
+        if heap.region == NULL:
+            raise MemoryError("no address space for a JavaScript heap")
+        heap.region.host = &heap.host
+        heap.origin = self
+        heap.answer = answer
+        return heap
+
+    @property
+    def image_bytes(self):
+        """Bytes that a copy takes before it runs."""
+        return self.im.used
+
+    @property
+    def relocations(self):
+        """Pointers that are moved in every copy."""
+        return self.im.relocated

@@ -12,11 +12,12 @@ class SessionContext:
     loop, log, session_id, settings, hostname, timeouts, resolver: as their names say; resolver may be None.
     extensions: the service extensions this session can offer, list of str.
     open_next_hop: callable(host, port) giving a connection that is not open yet.
+    varying: set by operations whose answer is another one each time (clock, random numbers).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "resolver", "extensions",
-                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle")
+                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, resolver, extensions, open_next_hop):
         self.loop = loop
@@ -32,6 +33,7 @@ class SessionContext:
         self.last_hop = 0
         self.message = None
         self.message_handle = 0
+        self.varying = None
 
     def handler_starts(self):
         """A handler begins: what it does to next hops from now on is its own."""

@@ -94,6 +94,8 @@ class Driver:
                 value, failure = self._start(head, result[1:]), None
             except (HostError, MailfilterError) as error:
                 value, failure = None, error
+            except Exception as error:      # our bug; the policy gets an error, the log gets the stack
+                value, failure = None, self._internal(error)
             if value is PENDING:
                 if self._timer is None:
                     self._timer = self.context.loop.call_later(self._seconds, self._expired)
@@ -122,9 +124,7 @@ class Driver:
         """The operation that the handler waited for has ended."""
         self._waiting = None
         if error is not None and not isinstance(error, (HostError, MailfilterError)):
-            self.context.log.write(logs.ERR, self.context.session_id, f"an operation of {self.handler} failed",
-                                   stack="".join(traceback.format_exception(error)))
-            error = MailfilterError("internal error")
+            error = self._internal(error)
         try:
             result = self._resume(value, error)
         except (ScriptError, HeapDead) as fault:
@@ -133,6 +133,11 @@ class Driver:
             outcome = self._go_on(result)
         if outcome is not None:
             self._report(outcome)
+
+    def _internal(self, error):
+        self.context.log.write(logs.ERR, self.context.session_id, f"an operation of {self.handler} failed",
+                               stack="".join(traceback.format_exception(error)))
+        return MailfilterError("internal error")
 
     def _report(self, outcome):
         done, self._done = self._done, None
@@ -166,8 +171,8 @@ class Driver:
             fault = error
         else:
             fault = PolicyError(str(error) or type(error).__name__)
-        if fault.file is None:
-            fault.file = self.policy.name
+        if fault.line is None:
+            fault.file, fault.line, fault.column, fault.source_line = self.policy.place_of_handler(handler)
         fault.message = f"{handler}: {fault.message}"
         return Outcome(disconnect=disconnect, fault=fault, dead=dead)
 

@@ -7,10 +7,12 @@ Must not know: sessions, sockets, workers.
 """
 import hashlib
 import os
+import re
 import socket
 from pathlib import Path
 
-from mailfilter._core.heap import DEFAULT_HEAP_BYTES, Heap, HeapDead, HostError, ScriptError
+from mailfilter import log as logs
+from mailfilter._core.heap import DEFAULT_HEAP_BYTES, Heap, HeapDead, HostError, Image, NoImage, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import engine, library
 from mailfilter.policy.faults import from_script_error
@@ -29,6 +31,7 @@ class LoadingContext:
         self.hostname = hostname
         self.log = log
         self.session_id = "-"
+        self.varying = None
 
 
 class Policy:
@@ -41,6 +44,7 @@ class Policy:
         statics: the plain data properties of SmtpServer, by name.
         listen_addresses: SmtpServer.listenAddress as a list of [address, port] lists or texts, or None.
         limits, timeouts: SmtpServer.limits and SmtpServer.timeouts as dicts by name (may be empty).
+        image: what the heaps of connections are copied from; None when each is built afresh.
         debug_protocol: whether the dialogue is to be logged.
     """
 
@@ -55,14 +59,8 @@ class Policy:
         for part_name, part in (*library.sources(), (name, source)):
             digest.update(part_name.encode() + b"\0" + part)
         self.version = digest.hexdigest()[:12]
-        heap = self._build(self._answer_loading)
-        try:
-            told = heap.call(engine.DESCRIBE)
-        except ScriptError as error:
-            raise self.fault(error) from error
-        finally:
-            heap.close()
-        # Later heaps run the same program again; what it logs and prints then has been said already.
+        self.image = None
+        told = self._first_run()
         self.handlers = {handler: own for handler, own in told["handlers"]}
         self.statics = told["statics"]
         self.listen_addresses = self._static("listenAddress", list)
@@ -76,8 +74,61 @@ class Policy:
             raise PolicyError(f"SmtpServer.{name} must be {'an array' if kind is list else 'an object'}", self.name)
         return value
 
+    def _first_run(self):
+        """Run the policy, three times over to make the image of it; what the library tells of it."""
+        builds = []
+        try:
+            for number in range(3):
+                # What a policy logs and prints while it is loaded is said once, by the first run.
+                answer = self._answer_quietly if number else self._answer_loading
+                builds.append(self._build(answer, number))
+            probe = self._build(self._answer_quietly)
+            try:
+                told = probe.call(engine.DESCRIBE)
+            finally:
+                probe.close()
+            if self._context.varying is None:
+                self._make_image(builds, told)
+            else:
+                self._without_image(f"it uses {self._context.varying} while it is loaded", self._context.varying)
+        except ScriptError as error:
+            raise self.fault(error) from error
+        finally:
+            for heap in builds:
+                heap.close()
+        return told
+
+    def _make_image(self, builds, told):
+        try:
+            image = Image(builds)
+        except NoImage as error:
+            self._without_image(str(error))
+            return
+        trial = image.heap(self._answer_quietly)
+        try:
+            if trial.call(engine.DESCRIBE) == told:
+                self.image = image
+            else:
+                self._without_image("a copy does not behave like the original")
+        finally:
+            trial.close()
+
+    def _without_image(self, reason, word=None):
+        """Every connection builds its heap afresh: right, but slow. Say so, and where the cause may be."""
+        place = ""
+        if word is not None:
+            for number, text in enumerate(self.sources[self.name].split("\n"), 1):
+                if word in text:
+                    place = f"{self.name}:{number}: "
+                    break
+        if self._context.log is not None:
+            self._context.log.write(logs.WARNING, "-", f"{place}the policy cannot be copied ({reason}); every connection "
+                                    "builds it afresh, which takes longer. Do such things in smtpInit instead")
+
     def new_heap(self, answer):
         """A heap with library and policy in it. answer(name, *arguments) serves operations answered at once."""
+        if self.image is not None:
+            return self.image.heap(answer)
         heap = self._build(self._answer_quietly)
         heap.answer_with(answer)
         return heap
@@ -88,16 +139,25 @@ class Policy:
             return PolicyError(str(error), self.name)
         return from_script_error(error, self.sources, thrown_at)
 
-    def _build(self, answer):
-        heap = Heap(self.heap_bytes, answer)
+    def place_of_handler(self, handler):
+        """(file, line, column, source line) of where the policy seems to define a handler; line None: nowhere."""
+        for number, text in enumerate(self.sources[self.name].split("\n"), 1):
+            found = re.search(rf"\b{handler}\b\s*[=:(]", text)
+            if found:
+                return self.name, number, found.start() + 1, text.rstrip("\r")
+        return self.name, None, None, None
+
+    def _build(self, answer, number=None):
+        heap = Heap(self.heap_bytes, answer, number)
         try:
-            for name, source in library.sources():
+            for name, source in (*library.sources(), (self.name, self.source)):
                 heap.load(name, source)
-            heap.load(self.name, self.source)
         except (ScriptError, HeapDead) as error:
-            over = heap.over_limit
+            over, thrown_at = heap.over_limit, None
+            if isinstance(error, ScriptError) and error.stack is None and name == self.name:
+                thrown_at = heap.call(engine.FAULT)[1]
             heap.close()
-            fault = self.fault(error)
+            fault = self.fault(error, thrown_at)
             if over:
                 fault.message += f" (the heap's limit of {self.heap_bytes} bytes was reached)"
             raise fault from error

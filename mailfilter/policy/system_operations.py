@@ -4,6 +4,7 @@ All of them are answered at once. Must not know: next hops, messages.
 """
 import os
 import pwd
+import random
 import sys
 import time
 from email.utils import formatdate
@@ -12,7 +13,8 @@ from mailfilter._core.address import PathError, parse_path
 from mailfilter._core.heap import UNDEFINED
 from mailfilter.mail.octets import octets
 
-__all__ = ["date", "extensions", "hostname", "log_open", "log_write", "parse", "path_parts", "print_text", "setting", "user"]
+__all__ = ["clock", "date", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
+           "print_text", "random_number", "setting", "user"]
 
 
 def log_write(context, severity, text):
@@ -59,6 +61,24 @@ def hostname(context):
 def date(context):
     """Now, as RFC 5322 §3.3 writes it, with the time zone's name as a comment."""
     return f"{formatdate(localtime=True)} ({time.strftime('%Z')})"
+
+
+def clock(context):
+    """The time of day in milliseconds since 1970, as Date has it."""
+    context.varying = "Date"
+    return float(time.time_ns() // 1_000_000)
+
+
+def monotonic(context):
+    """Milliseconds of a clock that is never set, for measuring."""
+    context.varying = "performance.now"
+    return time.monotonic_ns() / 1e6
+
+
+def random_number(context):
+    """A number from 0 up to but not including 1."""
+    context.varying = "Math.random"
+    return random.random()
 
 
 def extensions(context):

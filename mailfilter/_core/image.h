@@ -1,0 +1,75 @@
+/*
+ * A compiled policy ready to be copied: the bytes of a heap, and where in them pointers are.
+ *
+ * The heap is built twice, in two regions whose addresses differ by a multiple of 2^32. A word is a pointer
+ * into the region when the two builds differ by exactly that distance and it lies inside the region; it
+ * is moved by as much as a copy is. The distance is a multiple of 2^32 because the engine seeds its string
+ * hash with the low half of the heap's address: both builds then lay out alike. (The seed is kept in the
+ * heap, so copies may live anywhere.)
+ *
+ * What may differ otherwise: the two words of the random generator, which every copy gets anew, and unused
+ * upper halves of tagged values, which keep the upper half of a pointer that was there before.
+ *
+ * Must not know: Python, mail, what the policy is.
+ */
+#ifndef MAILFILTER_IMAGE_H
+#define MAILFILTER_IMAGE_H
+
+#include "arena.h"
+
+/* Addresses of the builds. Their low half is far from zero, so that small integers, with a stale upper half
+ * beside them, do not look like pointers into the region. */
+#define IMAGE_FIRST_BASE 0x500040000000ULL
+#define IMAGE_DISTANCE   (1ULL << 32)
+
+enum image_verdict {
+    IMAGE_GOOD = 0,
+    IMAGE_NO_MEMORY,
+    IMAGE_SIZES_DIFFER,         /* the builds used different amounts of memory */
+    IMAGE_VALUES_DIFFER,        /* a word differs that is neither pointer nor random state: see `at` */
+    IMAGE_RANDOM_NOT_FOUND,     /* no two words of random state */
+    IMAGE_COPY_DIFFERS          /* a copy moved to the third base is not what was built there */
+};
+
+typedef struct image {
+    size_t used;                /* bytes of the region that the heap uses, header included */
+    size_t cap;
+    uint64_t base;              /* the address for which `bytes` is right */
+    char *bytes;
+    uint32_t *relocations;      /* indexes of words that are pointers into the region */
+    size_t relocated, stale;
+    uint32_t random[2];         /* indexes of the words of the random generator */
+    size_t at;                  /* verdicts with a place: offset in bytes */
+} image;
+
+/* A region at a fixed address for a build; NULL when something is there already. */
+arena *image_region(size_t cap, unsigned number);
+void image_region_close(arena *a);
+
+/* Make the image from three builds of the same heap in regions 0, 1 and 2. */
+enum image_verdict image_make(image *im, arena *first, arena *second, arena *third);
+void image_free(image *im);
+
+/* A fresh heap: a copy of the image in a region of its own, with random state of its own. NULL: no memory. */
+arena *image_copy(const image *im);
+
+/*
+ * What an idle heap differs from its image, kept while its pages are given back to the system. The region
+ * stays reserved, because the heap can only be put together again at its own address.
+ */
+typedef struct remains {
+    size_t words;               /* differing words inside the image's size: index and value pairs */
+    uint32_t *indexes;
+    uint64_t *values;
+    size_t tail;                /* bytes behind the image's size */
+    char *behind;
+    size_t bytes;               /* what all this takes */
+} remains;
+
+/* Take the remains of a heap and give its pages back; 0, or -1 (no memory; nothing has changed). */
+int image_hibernate(const image *im, arena *a, remains *r);
+/* Put the heap together again; the remains are freed. */
+void image_wake(const image *im, arena *a, remains *r);
+void remains_free(remains *r);
+
+#endif
