@@ -58,6 +58,8 @@ bench: build ## measure server CPU per message beside smtp-sink and a bare uvloo
 lint: build ## ruff, ES5 check of js/, warnings of Cython and of the C compiler as errors
 	@$(VENV)/bin/ruff check .
 	@$(PY) tests/meta/es5.py js
+	@$(CC) -O1 -fsyntax-only -Wall -Wextra -Wshadow -Werror -Wno-unused-parameter \
+		$$($(PY) -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') mailfilter/_core/*.c
 	@MAILFILTER_STRICT=1 $(PY) setup.py -q build_ext
 	@echo "lint: clean"
 
