@@ -77,7 +77,8 @@ class _UsageError(Exception):
 
 
 def _complain(text):
-    print(f"mailfilter: {text}", file=sys.stderr)
+    # What was typed, and what a policy threw, may hold anything; a complaint is one line.
+    print(f"mailfilter: {logs.escape(text)}", file=sys.stderr)
 
 
 def _parser():
