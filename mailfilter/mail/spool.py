@@ -162,6 +162,8 @@ class Spool:
                 self._file = _NamelessFile(self.directory)
             self._file.write(self._chunks)
         except OSError:
+            if self._file is not None:  # nobody reads it yet, and the traceback would keep it open
+                self._file.close()
             self.close()
             raise
         self._chunks = []
@@ -191,8 +193,13 @@ class _NamelessFile:
         self._fd = _open_nameless(directory if directory is not None else tempfile.gettempdir())
 
     def __del__(self):
-        if self._fd >= 0:
-            os.close(self._fd)
+        self.close()
+
+    def close(self):
+        """For the writer alone; readers just let go of the object."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def write(self, buffers):
         for start in range(0, len(buffers), _IOV_MAX):
