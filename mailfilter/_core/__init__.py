@@ -31,7 +31,8 @@ def _check_build():
             raise ImportError(f"the compiled module {error.name} is missing; {_REMEDY}", name=error.name) from None
         except (AttributeError, ValueError) as error:
             # Cython's own checks when a class changed its size or a function its signature.
-            raise ImportError(f"the compiled module {full_name} is stale ({error}); {_REMEDY}", name=full_name) from error
+            raise ImportError(f"the compiled module {full_name} is stale ({error}); {_REMEDY}",
+                              name=full_name) from error
         if getattr(module, "_abi_stamp", None) != build.STAMP:
             raise ImportError(f"the compiled module {full_name} is stale: it is not from the last build; {_REMEDY}",
                               name=full_name)

@@ -38,6 +38,7 @@ void *arena_alloc(void *udata, size_t size) {
     void *ptr = a->free_list[class];
     if (ptr) {
         a->free_list[class] = *(void **)ptr;
+        if (a->zeroing) memset(ptr, 0, room);
         return ptr;
     }
     if (room + HEADER > a->cap - a->top) {
@@ -47,6 +48,7 @@ void *arena_alloc(void *udata, size_t size) {
     size_t *header = (size_t *)((char *)a + a->top);
     a->top += room + HEADER;
     *header = room;
+    if (a->zeroing) memset(header + 1, 0, room);    /* the top may have come down over used memory */
     return header + 1;
 }
 
@@ -75,6 +77,7 @@ void *arena_realloc(void *udata, void *ptr, size_t size) {
         class_of(size, &wanted);
         if (wanted - room <= a->cap - a->top) {
             a->top += wanted - room;
+            if (a->zeroing) memset((char *)ptr + room, 0, wanted - room);
             *header_of(ptr) = wanted;
             return ptr;
         }
