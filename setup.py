@@ -7,8 +7,9 @@ Two variables of the environment choose what is built:
 
 Every combination has its own folder below build/, so that switching back and forth rebuilds nothing. All .pxd
 files, the build kind and the Python version are hashed into a stamp that each module carries; after a complete build
-it is written to mailfilter/_core/_build.py, and mailfilter/_core/__init__.py compares the two (a module compiled against an
-older .pxd would call the wrong slots of a class, without any warning). Everything else about the package is in pyproject.toml.
+it is written to mailfilter/_core/_build.py, and mailfilter/_core/__init__.py compares the two (a module compiled
+against an older .pxd would call the wrong slots of a class, without any warning). Everything else about the package is in
+pyproject.toml.
 """
 import hashlib
 import os

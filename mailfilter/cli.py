@@ -1,8 +1,8 @@
 """The command line: `mailfilter serve`, `mailfilter check`, `mailfilter version`.
 
 Reads arguments, turns them into checked values, and calls one function. What is imported for a command is
-imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it failed,
-2 the command line is wrong.
+imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it
+failed, 2 the command line is wrong.
 """
 import argparse
 import os
@@ -98,7 +98,8 @@ def _parser():
     serve.add_argument("--listen", metavar="ADDR", action="append", default=[],
                        help="HOST:PORT, [IPv6]:PORT or unix:/path; may be repeated; takes the place of the policy's "
                             "listenAddress; localhost and * are understood, port 0 lets the system choose")
-    serve.add_argument("--workers", metavar="N", default="1", help="processes that serve, or `auto`, one per core (default: 1)")
+    serve.add_argument("--workers", metavar="N", default="1",
+                       help="processes that serve, or `auto`, one per core (default: 1)")
     serve.add_argument("--user", help="run as this user after binding")
     serve.add_argument("--group", help="and as this group (default: the user's primary group)")
     serve.add_argument("--timeout", metavar="NAME=S", action="append", default=[], help="how long to wait; see below")
@@ -108,7 +109,8 @@ def _parser():
     serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
     serve.add_argument("--log-level", metavar="L", default="info",
                        help="the least important severity to log: emergency to debug, or 0 to 7 (default: info)")
-    serve.add_argument("--hostname", metavar="H", help="our name in the greeting and in Received (default: the machine's)")
+    serve.add_argument("--hostname", metavar="H",
+                       help="our name in the greeting and in Received (default: the machine's)")
     serve.add_argument("--spool-directory", metavar="D",
                        help="where bodies go that outgrow memory (default: the system's temporary folder)")
 
@@ -125,7 +127,8 @@ def _parser():
 
 def _add_policy(parser):
     parser.add_argument("policy", metavar="POLICY", nargs="?", default=_DEFAULT_POLICY,
-                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy (default: mx)")
+                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy "
+                             "(default: mx)")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
                         help="a setting for the policy; may be repeated; the environment's MAILFILTER_NAME is used "
                              "where there is none")
@@ -177,7 +180,8 @@ def _serve(options):
                       settings=settings, line_ends=options.line_ends, spool_directory=spool_directory,
                       make_resolver=Resolver)
 
-    log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path, policy_version=policy.version)
+    log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
+              policy_version=policy.version)
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown)
 
 

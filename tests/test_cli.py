@@ -1,4 +1,4 @@
-"""The program as a user meets it: help, versions, checking a policy, serving, and what it says when something is wrong."""
+"""The program as a user meets it: help, versions, checking a policy, serving, and its words when something is wrong."""
 import json
 import os
 import re
@@ -30,7 +30,8 @@ def test_help_shows_commands_and_examples():
     done = run("serve", "--help")
     assert done.returncode == 0 and "examples:" in done.stdout
     for word in ("--listen", "--workers", "--user", "--group", "--set", "--timeout", "--limit", "--line-ends",
-                 "--log-format", "--log-level", "--hostname", "--spool-directory", "message_bytes=", "shutdown=", "SIGTERM"):
+                 "--log-format", "--log-level", "--hostname", "--spool-directory", "message_bytes=", "shutdown=",
+                 "SIGTERM"):
         assert word in done.stdout
     assert "examples:" in run("check", "--help").stdout
 
@@ -39,8 +40,9 @@ def test_version_names_everything_it_is_linked_with():
     done = run("version")
     assert done.returncode == 0 and not done.stderr
     versions = dict(line.split(None, 1) for line in done.stdout.splitlines())
-    assert list(versions) == ["mailfilter", "python", "core", "uvloop", "dukpy", "duktape", "pycares", "c-ares", "pyspf",
-                              "greenlet", "openssl"]
+    assert list(versions) == [
+        "mailfilter", "python", "core", "uvloop", "dukpy", "duktape", "pycares", "c-ares", "pyspf", "greenlet",
+        "openssl"]
     assert re.fullmatch(r"(release|debug) build, Cython \d+\.\d+.*", versions["core"])
     assert versions["duktape"] == "2.99.99"
     for name, value in versions.items():
@@ -48,8 +50,8 @@ def test_version_names_everything_it_is_linked_with():
 
 
 def test_the_module_is_the_program():
-    done = subprocess.run([PROGRAM.with_name("python"), "-m", "mailfilter", "--version"], capture_output=True, text=True,
-                          timeout=50)
+    done = subprocess.run([PROGRAM.with_name("python"), "-m", "mailfilter", "--version"], capture_output=True,
+                          text=True, timeout=50)
     assert done.stdout == run("--version").stdout and done.stdout.startswith("mailfilter ")
 
 
@@ -129,11 +131,10 @@ def test_check_shows_the_place_of_an_error(tmp_path, source, line, words):
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("policy, words", [("no-such-policy", "no-such-policy"), ("/no/such/policy.js", "/no/such/policy.js"),
-                                           (PROJECT, str(PROJECT)), ("/dev/null", "/dev/null")])
-def test_a_policy_that_cannot_be_read(policy, words):
+@pytest.mark.parametrize("policy", ["no-such-policy", "/no/such/policy.js", str(PROJECT), "/dev/null"])
+def test_a_policy_that_cannot_be_read(policy):
     done = run("check", policy)
-    assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and policy in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_limits_of_a_policy_are_checked(tmp_path):
@@ -183,7 +184,7 @@ def test_a_message_is_delivered(serve, tmp_path, workers):
         client.sendmail("a@example.net", ["b@example.org"], b"Subject: first\r\n\r\nHello.\r\n")
     (path,) = (tmp_path / "Maildir" / "new").iterdir()
     content = path.read_bytes()
-    assert content.endswith(b"Subject: first\r\n\r\nHello.\r\n") or content.endswith(b"Subject: first\n\nHello.\n")
+    assert content.replace(b"\r\n", b"\n").endswith(b"Subject: first\n\nHello.\n")
     assert b"mx.example.org" in content
 
 

@@ -29,8 +29,8 @@ def test_durations(text, seconds):
     assert config.parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1d", "1e3", "inf", "nan", "soon", "999999h", None, False, 0, -1,
-                                  float("nan"), float("inf"), []])
+@pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1d", "1e3", "inf", "nan", "soon", "999999h", None, False, 0,
+                                  -1, float("nan"), float("inf"), []])
 def test_durations_that_are_refused(text):
     with pytest.raises(ConfigError):
         config.parse_duration(text)
@@ -84,7 +84,8 @@ def test_numbers_cannot_be_changed():
 
 
 def test_assignments():
-    assert config.assignments(["a=1", "b=", "c=x=y", " d =z", "a=2"], "--set") == {"a": "2", "b": "", "c": "x=y", "d": "z"}
+    assert config.assignments(["a=1", "b=", "c=x=y", " d =z", "a=2"], "--set") == {
+        "a": "2", "b": "", "c": "x=y", "d": "z"}
     assert config.assignments(None, "--set") == {}
 
 

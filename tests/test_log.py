@@ -99,7 +99,8 @@ def test_names_of_severities(name, number):
     assert logs.severity_named(name) == number
 
 
-@pytest.mark.parametrize("number, name", [(0, "emergency"), (3, "error"), (7, "debug"), (-5, "emergency"), (99, "debug")])
+@pytest.mark.parametrize("number, name", [
+    (0, "emergency"), (3, "error"), (7, "debug"), (-5, "emergency"), (99, "debug")])
 def test_severities_outside_the_range_count_as_the_nearest(number, name):
     assert logs.severity_name(number) == name
 

@@ -209,7 +209,8 @@ class Supervisor:
                     os.close(slot.ready_fd)
             self._keep_own_sockets(number)
             status = self._make_worker().run(
-                self._listeners, number, supervised=True, lifeline=self._lifeline, ready=lambda: os.write(ready_fd, b"+"))
+                self._listeners, number, supervised=True, lifeline=self._lifeline,
+                ready=lambda: os.write(ready_fd, b"+"))
         except BaseException:
             self._log.write(logs.CRIT, "-", "worker failed", pid=os.getpid(), stack=traceback.format_exc())
         finally:

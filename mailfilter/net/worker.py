@@ -5,8 +5,8 @@ session is an `Inbound`, which does everything that is SMTP. A worker knows how 
 many there are, and nothing of what is said.
 
 The end: accepting stops at once, so that a successor can bind; every session is told to `drain()` (finish the
-running transaction, then 421); after `timeouts.shutdown` seconds those that are left are aborted. Nothing is lost by that:
-what was not acknowledged is still with the client.
+running transaction, then 421); after `timeouts.shutdown` seconds those that are left are aborted. Nothing is lost by
+that: what was not acknowledged is still with the client.
 """
 import asyncio
 import functools
@@ -69,7 +69,8 @@ class Worker:
         Args:
             protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
                 that also has `drain()` and `abort()`.
-            make_resolver: called on the running loop, gives the resolver; an async `close()` of it is awaited at the end.
+            make_resolver: called on the running loop, gives the resolver; at the end its `close()` is called (and
+                awaited, if it is async).
         """
         self.policy = policy
         self.limits = limits

@@ -10,7 +10,7 @@ CORE = PACKAGE / "_core"
 
 @lru_cache(maxsize=1)
 def files():
-    """Every file that git tracks or would track, relative to the project; what lies in the folders where that cannot be asked."""
+    """Every file that git tracks or would track, relative to the project; without git, all there is."""
     done = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=PROJECT,
                           capture_output=True)
     if done.returncode == 0:

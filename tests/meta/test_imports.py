@@ -40,7 +40,8 @@ ENGINE = {"heap", "duktape"}
 STAMP = "_abi"
 
 _CYTHON = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<module>[\w.]+)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n#(]*)|c?import[ \t]+(?P<plain>[^\n#]+))",
+    r"^[ \t]*(?:from[ \t]+(?P<module>[\w.]+)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n#(]*)"
+    r"|c?import[ \t]+(?P<plain>[^\n#]+))",
     re.MULTILINE)
 
 
@@ -165,7 +166,8 @@ def test_every_module_has_a_layer():
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("from mailfilter._core.span cimport Span, span_bytes  # x\n", {"mailfilter._core.span.Span", "mailfilter._core.span.span_bytes"}),
+    ("from mailfilter._core.span cimport Span, span_bytes  # x\n",
+     {"mailfilter._core.span.Span", "mailfilter._core.span.span_bytes"}),
     ("from a.b cimport (\n    c, d as e,  # why, not\n    f)\n", {"a.b.c", "a.b.d", "a.b.f"}),
     ("cimport cython\nimport os, sys\n", {"cython", "os", "sys"}),
     ("def f():\n    import socket\n", {"socket"}),

@@ -12,8 +12,7 @@ class LineClient:
     """A connection to the line server (or any server that speaks in lines)."""
 
     def __init__(self, address, seconds=10.0):
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.settimeout(seconds)
         self.socket.connect(address)
         self.file = self.socket.makefile("rb")

@@ -1,7 +1,7 @@
 """A stand-in for `mailfilter serve` without SMTP: the real supervisor and worker, with a session of a few words.
 
 Words a client may send, one a line: `pid`, `id`, `begin` (a transaction), `end`, `hold` (ignores drain and abort),
-`crash N` (ends the process with that status), `segv`, `raise`. Run as a program by test_worker.py and test_supervisor.py:
+`crash N` (ends the process with that status), `segv`, `raise`, `who`, `files`. Run as a program by the tests here:
 
     line_server.py [--workers N] [--user U] [--limit N=V] [--timeout N=S] [--open-files N] [--spoil N] --listen ADDR ...
 """
@@ -116,7 +116,8 @@ def main():
     def make_worker():
         if options.spoil is not None:
             raise RuntimeError("cannot be made")
-        return Worker(SimpleNamespace(), limits=limits, timeouts=timeouts, log=log, protocol=LineSession, hostname=b"test")
+        return Worker(SimpleNamespace(), limits=limits, timeouts=timeouts, log=log, protocol=LineSession,
+                      hostname=b"test")
 
     return supervisor.serve(
         make_worker, listeners.parse_all(options.listen), workers=options.workers,

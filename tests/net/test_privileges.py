@@ -21,15 +21,16 @@ from mailfilter.net import privileges
 user, group = [word or None for word in sys.argv[1:3]]
 privileges.drop(privileges.resolve(user, group))
 regained = []
-for name, call in [("setuid", lambda: os.setuid(0)), ("setgid", lambda: os.setgid(0)), ("seteuid", lambda: os.seteuid(0)),
-                   ("setgroups", lambda: os.setgroups([0])), ("setresuid", lambda: os.setresuid(0, 0, 0)),
-                   ("shadow", lambda: open("/etc/shadow").read())]:
+for name, call in [("setuid", lambda: os.setuid(0)), ("setgid", lambda: os.setgid(0)),
+                   ("seteuid", lambda: os.seteuid(0)), ("setgroups", lambda: os.setgroups([0])),
+                   ("setresuid", lambda: os.setresuid(0, 0, 0)), ("shadow", lambda: open("/etc/shadow").read())]:
     try:
         call()
         regained.append(name)
     except OSError:
         pass
-print(json.dumps({"uids": os.getresuid(), "gids": os.getresgid(), "groups": sorted(os.getgroups()), "regained": regained}))
+print(json.dumps({"uids": os.getresuid(), "gids": os.getresgid(), "groups": sorted(os.getgroups()),
+                  "regained": regained}))
 """
 
 
