@@ -1,0 +1,197 @@
+/* Images of heaps: finding the pointers, copying, hibernating; see image.h. */
+#include "image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+static inline uint64_t *words_of(const void *region) { return (uint64_t *)region; }
+
+arena *image_region(size_t cap, unsigned number) {
+    void *at = (void *)(uintptr_t)(IMAGE_FIRST_BASE + number * IMAGE_DISTANCE);
+    arena *a = mmap(at, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (a == MAP_FAILED) return NULL;
+    if (a != at) {                      /* a kernel before 4.17 takes the address for a hint */
+        munmap(a, cap);
+        return NULL;
+    }
+    arena_begin(a, cap);
+    /* What a block held before would make words that look like pointers: the end of a string, and behind it the
+     * upper half of a pointer that lay there. Seen; it cost the string its final NUL in every copy. */
+    a->zeroing = 1;
+    return a;
+}
+
+void image_region_close(arena *a) { munmap(a, a->cap); }
+
+static inline int is_pointer(uint64_t first, uint64_t second, uint64_t base, size_t used) {
+    return second - first == IMAGE_DISTANCE && first >= base && first < base + used;
+}
+
+/* A pointer of the engine: inside the region, and aligned as its objects and its byte code are. */
+static inline int is_aligned(uint64_t word) { return (word & 3) == 0; }
+
+/* The upper half kept from a pointer, the lower half written since: nothing reads the upper one. */
+static inline int is_stale(uint64_t first, uint64_t second) {
+    return second - first == IMAGE_DISTANCE && (first >> 32) == IMAGE_FIRST_BASE >> 32;
+}
+
+static void relocate(char *to, const image *im) {
+    uint64_t shift = (uint64_t)(uintptr_t)to - im->base, *word = words_of(to);
+    for (size_t i = 0; i < im->relocated; i++) word[im->relocations[i]] += shift;
+}
+
+static void forget_host(arena *a) { a->host = NULL; }
+
+enum image_verdict image_make(image *im, arena *first, arena *second, arena *third) {
+    memset(im, 0, sizeof *im);
+    forget_host(first);
+    forget_host(second);
+    forget_host(third);
+    if (first->top != second->top || first->top != third->top) return IMAGE_SIZES_DIFFER;
+    size_t used = first->top, count = used / 8, found = 0;
+    const uint64_t *a = words_of(first), *b = words_of(second), *c = words_of(third);
+    uint64_t base = (uint64_t)(uintptr_t)first;
+    im->used = used;
+    im->cap = first->cap;
+    im->base = base;
+    im->relocations = malloc(count * sizeof *im->relocations);
+    im->bytes = malloc(used);
+    char *moved = malloc(used);
+    if (!im->relocations || !im->bytes || !moved) {
+        free(moved);
+        image_free(im);
+        return IMAGE_NO_MEMORY;
+    }
+    memcpy(im->bytes, first, used);
+    ((arena *)im->bytes)->zeroing = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (a[i] == b[i] && a[i] == c[i]) continue;
+        if (is_pointer(a[i], b[i], base, used) && is_aligned(a[i])) im->relocations[im->relocated++] = (uint32_t)i;
+        else if (is_stale(a[i], b[i])) im->stale++;
+        else if (found < 2 && (found == 0 || im->random[0] + 1 == i)) im->random[found++] = (uint32_t)i;
+        else {
+            free(moved);
+            size_t at = i * 8;
+            image_free(im);
+            im->at = at;
+            return IMAGE_VALUES_DIFFER;
+        }
+    }
+    if (found != 2) {
+        free(moved);
+        image_free(im);
+        return IMAGE_RANDOM_NOT_FOUND;
+    }
+    /* Does a copy at the third base equal what was built there, but for what may differ? */
+    memcpy(moved, im->bytes, used);
+    ((arena *)moved)->zeroing = 1;
+    uint64_t *m = words_of(moved), shift = 2 * IMAGE_DISTANCE;
+    for (size_t i = 0; i < im->relocated; i++) m[im->relocations[i]] += shift;
+    for (size_t i = 0; i < count; i++) {
+        if (m[i] == c[i] || i == im->random[0] || i == im->random[1]) continue;
+        if (c[i] - a[i] == shift && (a[i] >> 32) == IMAGE_FIRST_BASE >> 32) continue;     /* stale */
+        free(moved);
+        image_free(im);
+        im->at = i * 8;
+        return IMAGE_COPY_DIFFERS;
+    }
+    free(moved);
+    uint32_t *fitting = realloc(im->relocations, im->relocated * sizeof *fitting);
+    if (fitting) im->relocations = fitting;
+    return IMAGE_GOOD;
+}
+
+void image_free(image *im) {
+    free(im->bytes);
+    free(im->relocations);
+    im->bytes = NULL;
+    im->relocations = NULL;
+    im->relocated = 0;
+}
+
+/* Random words for the generators of copies: from the system, many at a time. */
+static uint64_t random_word(void) {
+    static uint64_t drawn[256];
+    static size_t left;
+    if (left == 0) {
+        for (size_t have = 0; have < sizeof drawn;) {       /* a signal may cut a large request short */
+            ssize_t got = getrandom((char *)drawn + have, sizeof drawn - have, 0);
+            if (got > 0) have += (size_t)got;
+            else if (errno != EINTR) abort();
+        }
+        left = sizeof drawn / sizeof *drawn;
+    }
+    return drawn[--left];
+}
+
+arena *image_copy(const image *im) {
+    arena *a = arena_open(im->cap);
+    if (!a) return NULL;
+    memcpy(a, im->bytes, im->used);
+    relocate((char *)a, im);
+    words_of(a)[im->random[0]] = random_word();
+    words_of(a)[im->random[1]] = random_word() | 1;      /* a state of zeros would give zeros for ever */
+    return a;
+}
+
+/* What the image looks like at this address; one buffer for all, grown as needed. */
+static const uint64_t *moved_image(const image *im, const arena *a) {
+    static char *buffer;
+    static size_t room;
+    if (room < im->used) {
+        char *bigger = realloc(buffer, im->used);
+        if (!bigger) return NULL;
+        buffer = bigger;
+        room = im->used;
+    }
+    memcpy(buffer, im->bytes, im->used);
+    uint64_t shift = (uint64_t)(uintptr_t)a - im->base, *word = words_of(buffer);
+    for (size_t i = 0; i < im->relocated; i++) word[im->relocations[i]] += shift;
+    return word;
+}
+
+int image_hibernate(const image *im, arena *a, remains *r) {
+    const uint64_t *fresh = moved_image(im, a), *now = words_of(a);
+    size_t count = im->used / 8, n = 0;
+    memset(r, 0, sizeof *r);
+    if (!fresh) return -1;
+    for (size_t i = 0; i < count; i++) n += fresh[i] != now[i];
+    r->words = n;
+    r->tail = a->top > im->used ? a->top - im->used : 0;
+    r->indexes = malloc(n * sizeof *r->indexes + 1);
+    r->values = malloc(n * sizeof *r->values + 1);
+    r->behind = malloc(r->tail + 1);
+    if (!r->indexes || !r->values || !r->behind) {
+        remains_free(r);
+        return -1;
+    }
+    for (size_t i = 0, k = 0; i < count; i++)
+        if (fresh[i] != now[i]) {
+            r->indexes[k] = (uint32_t)i;
+            r->values[k++] = now[i];
+        }
+    memcpy(r->behind, (char *)a + im->used, r->tail);
+    r->bytes = n * (sizeof *r->indexes + sizeof *r->values) + r->tail;
+    size_t cap = a->cap;
+    madvise(a, cap, MADV_DONTNEED);
+    return 0;
+}
+
+void image_wake(const image *im, arena *a, remains *r) {
+    memcpy(a, im->bytes, im->used);
+    relocate((char *)a, im);
+    uint64_t *word = words_of(a);
+    for (size_t k = 0; k < r->words; k++) word[r->indexes[k]] = r->values[k];
+    memcpy((char *)a + im->used, r->behind, r->tail);
+    remains_free(r);
+}
+
+void remains_free(remains *r) {
+    free(r->indexes);
+    free(r->values);
+    free(r->behind);
+    memset(r, 0, sizeof *r);
+}
