@@ -27,7 +27,10 @@ SmtpServer.prototype.smtpInit = function () {
     return what ? fail(this, what) : new SmtpResponse(220, "bad.test ESMTP");
 };
 SmtpServer.prototype.smtpHelo = function (name) { return fail(this, name); };
-SmtpServer.prototype.smtpEhlo = function (name) { return fail(this, name); };
+SmtpServer.prototype.smtpEhlo = function (name) {
+    this.what = "";
+    return fail(this, name);
+};
 SmtpServer.prototype.smtpMail = function (path) {
     this.what = path.mailbox.local || "";
     return fail(this, this.at("mail"));
