@@ -36,7 +36,7 @@ cdef extern from "debug.h":
 
 _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 
-# What a reply answers. DISCARD is added when nobody wants to see it any more.
+# What a reply answers, and flags: DISCARD when nobody wants to see it any more.
 cdef enum:
     ASKED_GREETING = 0
     ASKED_HELLO = 1
@@ -48,6 +48,7 @@ cdef enum:
     ASKED_OTHER = 7
     ASKED_FINAL = 8
     ASKED_AUTO_RSET = 9     # the RSET that we sent ourselves
+    NEEDED = 32             # this RSET answers to resync()
     DISCARD = 64
 
 cdef dict ASKED = {b"HELO": ASKED_HELLO, b"EHLO": ASKED_HELLO, b"LHLO": ASKED_HELLO, b"MAIL": ASKED_MAIL,
@@ -146,7 +147,9 @@ cdef class Client:
         if self._reset_needed and asked == ASKED_MAIL:
             before = b"RSET\r\n"
             self._expected.append(ASKED_AUTO_RSET | DISCARD)
-        if asked == ASKED_MAIL or asked == ASKED_RSET:
+        if self._reset_needed and asked == ASKED_RSET:
+            asked |= NEEDED
+        if asked == ASKED_MAIL or asked & NEEDED:
             self._reset_needed = False
         elif asked == ASKED_DATA:
             self._machine.step(NI_DATA)
@@ -268,7 +271,9 @@ cdef class Client:
             self._fail(_shown(reply))
         elif asked == ASKED_GREETING:
             self._machine.step(NI_GREETED)
-        elif asked == ASKED_HELLO or asked == ASKED_RSET:
+        elif asked == ASKED_HELLO or asked & ~NEEDED == ASKED_RSET:
+            if asked & NEEDED and not good:
+                self._reset_needed = True
             if good:
                 self._machine.step(NI_HELLO)
                 if asked == ASKED_HELLO:

@@ -454,6 +454,8 @@ cdef class Session:
         cdef long long size_limit = self.limits.message_bytes
         cdef Py_ssize_t size_at = -1
         for line in lines[1:]:
+            if type(line) is not bytes:
+                raise TypeError(f"a line of a reply is bytes, not {type(line).__name__}")
             words = line.upper().split()
             if not words or words[0] not in KEYWORDS or words[0] in announced:
                 continue

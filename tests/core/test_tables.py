@@ -1,0 +1,227 @@
+"""The tables against the machines: every state with every command, on both sides.
+
+The tables are read as data; what a session and a client do is seen from outside, and must be what they say.
+"""
+from pathlib import Path
+
+import pytest
+
+import mailfilter._core as core
+from mailfilter._core import client, command, fsm, session
+from mailfilter._core.command import VERBS
+from mailfilter._core.session import Session
+
+LINES = {
+    command.CMD_HELO: b"HELO x", command.CMD_EHLO: b"EHLO x", command.CMD_MAIL: b"MAIL FROM:<a@b>",
+    command.CMD_RCPT: b"RCPT TO:<c@d>", command.CMD_DATA: b"DATA", command.CMD_RSET: b"RSET", command.CMD_NOOP: b"NOOP",
+    command.CMD_VRFY: b"VRFY x", command.CMD_EXPN: b"EXPN x", command.CMD_HELP: b"HELP", command.CMD_QUIT: b"QUIT",
+    command.CMD_UNKNOWN: b"XYZZY"}
+WAY_TO = {
+    fsm.ST_REFUSED: [], fsm.ST_GREETED: [], fsm.ST_READY: [b"HELO x"], fsm.ST_MAIL: [b"HELO x", b"MAIL FROM:<a@b>"],
+    fsm.ST_RCPT: [b"HELO x", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>"]}
+IN_TRANSACTION = (fsm.ST_MAIL, fsm.ST_RCPT, fsm.ST_DATA)
+
+
+def answer(running, event):
+    running.reply(354 if event.kind == session.EV_DATA else 250, [b"ok"])
+
+
+def reached(state):
+    """A session in that state, its output taken."""
+    running = Session()
+    running.next_event()
+    running.reply(554 if state == fsm.ST_REFUSED else 220, [b"hello"])
+    for line in WAY_TO[state]:
+        running.feed(line + b"\r\n")
+        answer(running, running.next_event())
+    assert running.next_event() is None
+    running.take_output()
+    assert running.state == state
+    return running
+
+
+def test_the_tables_are_complete():
+    assert len(fsm.STATE_NAMES) == fsm.ST_COUNT
+    assert len(fsm.INPUT_NAMES) == fsm.IN_COUNT
+    assert len(fsm.CLIENT_STATE_NAMES) == fsm.NH_COUNT
+    assert len(fsm.CLIENT_INPUT_NAMES) == fsm.NI_COUNT
+    assert fsm.IN_GREETING == command.CMD_COUNT
+    for (state, what), target in fsm.SERVER_TABLE.items():
+        assert 0 <= state < fsm.ST_COUNT and 0 <= what < fsm.IN_COUNT and 0 <= target < fsm.ST_COUNT
+    for (state, what), target in fsm.CLIENT_TABLE.items():
+        assert 0 <= state < fsm.NH_COUNT and 0 <= what < fsm.NI_COUNT and 0 <= target < fsm.NH_COUNT
+
+
+@pytest.mark.parametrize(("table", "start", "end", "closing", "states"), [
+    (fsm.SERVER_TABLE, fsm.ST_CONNECT, fsm.ST_CLOSED, fsm.IN_CLOSE, fsm.ST_COUNT),
+    (fsm.CLIENT_TABLE, fsm.NH_GREETING, fsm.NH_CLOSED, fsm.NI_CLOSE, fsm.NH_COUNT)])
+def test_every_state_is_reached_and_left(table, start, end, closing, states):
+    seen, todo = {start}, [start]
+    while todo:
+        here = todo.pop()
+        for (state, _what), target in table.items():
+            if state == here and target not in seen:
+                seen.add(target)
+                todo.append(target)
+    assert seen == set(range(states))
+    assert not any(state == end for state, _what in table)
+    assert all(table[state, closing] == end for state in range(states) if state != end)
+
+
+@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=[row[1].decode() or "unknown" for row in VERBS])
+@pytest.mark.parametrize("state", WAY_TO, ids=[fsm.STATE_NAMES[state] for state in WAY_TO])
+def test_every_command_in_every_state(state, verb):
+    running = reached(state)
+    before = running.transaction
+    running.feed(LINES[verb] + b"\r\n")
+    event = running.next_event()
+    target = fsm.SERVER_TABLE.get((state, verb))
+    if target is None:
+        assert event.kind == session.EV_REJECTED
+        assert event.text == LINES[verb]
+        assert running.take_output() == b"503 5.5.1 Bad sequence of commands\r\n"
+        assert running.state == state
+        assert running.transaction is before
+        return
+    assert event.name == (VERBS[verb][1].decode() or "UNKNOWN")
+    assert event.asks and running.awaiting
+    assert running.next_event() is None
+    answer(running, event)
+    assert running.state == target
+    assert (running.transaction is not None) == (target in IN_TRANSACTION)
+    if state in IN_TRANSACTION and target in IN_TRANSACTION:
+        assert running.transaction is before
+    assert running.closed == (target == fsm.ST_CLOSED)
+
+
+@pytest.mark.parametrize("code", [450, 550])
+@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=[row[1].decode() or "unknown" for row in VERBS])
+@pytest.mark.parametrize("state", WAY_TO, ids=[fsm.STATE_NAMES[state] for state in WAY_TO])
+def test_a_refused_command_changes_nothing(state, verb, code):
+    if (state, verb) not in fsm.SERVER_TABLE:
+        return
+    running = reached(state)
+    before = running.transaction
+    recipients = list(before.recipients) if before else None
+    running.feed(LINES[verb] + b"\r\n")
+    running.next_event()
+    running.reply(code, [b"no"])
+    if verb == command.CMD_QUIT:
+        assert running.closed
+        return
+    assert running.state == state
+    assert running.transaction is before
+    assert before is None or before.recipients == recipients
+
+
+@pytest.mark.parametrize("code", [250, 354, 421, 451, 550])
+def test_the_reply_to_a_message_ends_the_transaction(code):
+    running = reached(fsm.ST_RCPT)
+    running.feed(b"DATA\r\n")
+    answer(running, running.next_event())
+    assert running.state == fsm.ST_DATA
+    running.feed(b".\r\n")
+    assert running.next_event().kind == session.EV_MESSAGE
+    assert running.transaction is not None
+    running.reply(code, [b"x"])
+    assert running.state == (fsm.ST_CLOSED if code == 421 else fsm.SERVER_TABLE[fsm.ST_DATA, fsm.IN_MESSAGE])
+    assert running.transaction is None
+
+
+@pytest.mark.parametrize("state", WAY_TO, ids=[fsm.STATE_NAMES[state] for state in WAY_TO])
+def test_every_state_can_be_closed_from_outside(state):
+    running = reached(state)
+    running.refuse(421, [b"4.3.2 bye"])
+    assert running.state == fsm.SERVER_TABLE[state, fsm.IN_CLOSE] == fsm.ST_CLOSED
+    assert running.transaction is None
+    assert running.take_output() == b"421 4.3.2 bye\r\n"
+
+
+def test_only_fsm_writes_a_state():
+    for path in Path(core.__file__).parent.glob("*.pyx"):
+        if path.name != "fsm.pyx":
+            text = path.read_text()
+            assert "_machine.state =" not in text.replace("_machine.state ==", "")
+            assert ".transaction =" not in text.replace(".transaction ==", "")
+
+
+# The next-hop side: (a verb, the code of its reply) in each state, and where it must lead.
+HELLO, ENVELOPE = [(b"EHLO", b"x", b"250")], [(b"MAIL", b"FROM:<a@b>", b"250")]
+NH_WAY = {
+    fsm.NH_READY: [], fsm.NH_MAIL: HELLO + ENVELOPE, fsm.NH_RCPT: HELLO + ENVELOPE + [(b"RCPT", b"TO:<c@d>", b"250")]}
+NH_INPUT = {b"HELO": fsm.NI_HELLO, b"EHLO": fsm.NI_HELLO, b"RSET": fsm.NI_HELLO, b"MAIL": fsm.NI_MAIL, b"RCPT": fsm.NI_RCPT,
+            b"NOOP": None, b"VRFY": None, b"XYZZY": None, b"QUIT": fsm.NI_CLOSE}
+
+
+def next_hop(state):
+    running = client.Client()
+    running.feed(b"220 hello\r\n")
+    for verb, args, code in NH_WAY[state]:
+        running.command(verb, args)
+        running.feed(code + b" x\r\n")
+    while running.next_reply():
+        pass
+    assert running.state == state
+    return running
+
+
+@pytest.mark.parametrize("code", [b"250", b"450", b"550"])
+@pytest.mark.parametrize("verb", NH_INPUT, ids=[verb.decode() for verb in NH_INPUT])
+@pytest.mark.parametrize("state", NH_WAY, ids=[fsm.CLIENT_STATE_NAMES[state] for state in NH_WAY])
+def test_every_reply_of_a_next_hop(state, verb, code):
+    running = next_hop(state)
+    running.command(verb, b"x")
+    running.feed(code + b" x\r\n")
+    what = NH_INPUT[verb]
+    if verb == b"QUIT":
+        target = fsm.NH_CLOSED
+    elif what is None or code != b"250":
+        target = state
+    else:
+        target = fsm.CLIENT_TABLE.get((state, what), state)
+    assert running.state == target
+    assert running.outstanding == 0
+    assert running.next_reply().code == int(code)
+    assert running.failed is None
+
+
+@pytest.mark.parametrize("state", NH_WAY, ids=[fsm.CLIENT_STATE_NAMES[state] for state in NH_WAY])
+def test_data_in_every_state_of_the_next_hop(state):
+    running = next_hop(state)
+    running.command(b"DATA")
+    assert running.state == fsm.CLIENT_TABLE[state, fsm.NI_DATA] == fsm.NH_DATA
+    running.feed(b"503 no\r\n")
+    assert running.state == state
+    running.command(b"DATA")
+    running.feed(b"354 go\r\n")
+    assert running.state == fsm.CLIENT_TABLE[fsm.NH_DATA, fsm.NI_GO] == fsm.NH_SENDING
+    running.begin_message()
+    running.end_message()
+    assert running.state == fsm.CLIENT_TABLE[fsm.NH_SENDING, fsm.NI_END] == fsm.NH_FINAL
+    running.feed(b"550 no\r\n")
+    assert running.state == fsm.CLIENT_TABLE[fsm.NH_FINAL, fsm.NI_DONE] == fsm.NH_READY
+
+
+@pytest.mark.parametrize("state", range(fsm.NH_COUNT), ids=fsm.CLIENT_STATE_NAMES)
+def test_421_closes_in_every_state(state):
+    running = client.Client()
+    if state != fsm.NH_GREETING:
+        running = next_hop(state if state in NH_WAY else fsm.NH_RCPT)
+    if state in (fsm.NH_DATA, fsm.NH_SENDING, fsm.NH_FINAL):
+        running.command(b"DATA")
+    if state in (fsm.NH_SENDING, fsm.NH_FINAL):
+        running.feed(b"354 go\r\n")
+        running.next_reply()
+    if state == fsm.NH_FINAL:
+        running.begin_message()
+        running.end_message()
+    if state == fsm.NH_CLOSED:
+        running.eof()
+    assert running.state == state
+    running.feed(b"421 4.3.2 going down\r\n")
+    assert running.state == fsm.NH_CLOSED
+    reply = running.next_reply()
+    assert (reply.code if reply else None) == (None if state == fsm.NH_CLOSED else 421)
+    assert running.failed == ("closed" if state == fsm.NH_CLOSED else "421 4.3.2 going down")
+    with pytest.raises(client.ClientError):
+        running.command(b"NOOP")
