@@ -32,15 +32,12 @@ debug: $(INSTALLED) ## the same with assertions in the compiled core (`make buil
 
 run: build ## serve js/policies/mx.js on 127.0.0.1:8025, mail goes to var/Maildir
 	@mkdir -p var
-	@echo
-	@echo "  Send a first message from another terminal, with either of:"
-	@echo
-	@echo "    swaks --server 127.0.0.1:8025 --from you@example.net --to me@example.org"
-	@echo "    printf 'Subject: first\\n\\nHello.\\n' | curl smtp://127.0.0.1:8025/example.net --crlf \\"
-	@echo "        --mail-from you@example.net --mail-rcpt me@example.org --upload-file -"
-	@echo
-	@echo "  It arrives as a file in $(CURDIR)/var/Maildir/new. Ctrl-C stops the server."
-	@echo
+	@printf '%s\n' "" \
+		"  Send a first message from another terminal, with either of:" "" \
+		"    swaks --server 127.0.0.1:8025 --from you@example.net --to me@example.org" "" \
+		"    printf 'Subject: first\n\nHello.\n' | curl smtp://127.0.0.1:8025/example.net --crlf \\" \
+		"        --mail-from you@example.net --mail-rcpt me@example.org --upload-file -" "" \
+		"  It arrives as a file in $(CURDIR)/var/Maildir/new. Ctrl-C stops the server." ""
 	@exec $(VENV)/bin/mailfilter serve js/policies/mx.js --listen 127.0.0.1:8025 \
 		--set domains=example.org --set maildir=$(CURDIR)/var/Maildir
 

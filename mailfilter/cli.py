@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 _DEFAULT_POLICY = "mx"
 _MOST_WORKERS = 256
+_STDERR = 2
 
 _SERVE_EXAMPLES = """\
 examples:
@@ -148,6 +149,7 @@ def _settings(options):
 
 def _serve(options):
     from mailfilter.net import listeners, privileges
+    _hold_standard_descriptors()
     try:
         log = _log(options)
         workers = _workers(options.workers)
@@ -185,13 +187,22 @@ def _serve(options):
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown)
 
 
+def _hold_standard_descriptors():
+    # Started with one of them closed, the next socket would get its number, and a client our log.
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _log(options):
     level = logs.severity_named(options.log_level)
     if level is None:
         raise ConfigError(f"--log-level {options.log_level}: expected emergency, alert, critical, error, warning, "
                           "notice, info or debug")
     sink = logs.JsonSink if options.log_format == "json" else logs.TextSink
-    return logs.Log(sink(sys.stderr.fileno()), level)
+    return logs.Log(sink(_STDERR), level)
 
 
 def _workers(text):
@@ -224,7 +235,7 @@ def _check(options):
     from mailfilter import policy as policies
     from mailfilter.net import listeners
 
-    policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(sys.stderr.fileno())))
+    policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
     config.Limits().replaced(policy.limits, "SmtpServer.limits")
     config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []

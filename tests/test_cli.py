@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import pytest
+from peers.waiting import wait_until
 from serving import PROGRAM, PROJECT, Server
 
 POLICY = """
@@ -208,6 +209,27 @@ def test_the_log_may_be_json(serve, tmp_path):
     texts = [event["text"] for event in events]
     assert f"listening on 127.0.0.1:{server.port}" in texts and "ready" in texts
     assert any(event["session"] != "-" for event in events)
+
+
+def test_closed_descriptors_do_not_give_the_log_to_a_client(serve, tmp_path):
+    """The first sockets would get the numbers of standard input, output and error."""
+    path = tmp_path / "socket"
+    words = [PROGRAM, "serve", "mx", "--set", "domains=a.example", "--set", f"maildir={tmp_path}/Maildir", "--listen",
+             f"unix:{path}", "--listen", f"unix:{path}2", "--listen", f"unix:{path}3"]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *map(str, words)], cwd=PROJECT)
+    try:
+        wait_until(lambda: path.with_name("socket3").exists(), "the server to listen")
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        client.connect(str(path))
+        with client, client.makefile("rwb") as file:
+            assert file.readline().startswith(b"220 ")
+            file.write(b"NOOP\r\nQUIT\r\n")
+            file.flush()
+            assert [line[:3] for line in file] == [b"250", b"221"]
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_ctrl_c_ends_it_cleanly(serve, tmp_path):
