@@ -61,7 +61,7 @@ class Policy:
         self.version = digest.hexdigest()[:12]
         self.image = None
         told = self._first_run()
-        self.handlers = {handler: own for handler, own in told["handlers"]}
+        self.handlers = dict(told["handlers"])
         self.statics = told["statics"]
         self.listen_addresses = self._static("listenAddress", list)
         self.limits = self._static("limits", dict) or {}

@@ -149,7 +149,7 @@ class Waiting:
             value = future.result()
         except asyncio.CancelledError:
             self.failed(ServiceTimeout("cancelled"))
-        except Exception as error:                      # noqa: BLE001 - handed on, to the handler
+        except Exception as error:
             self.failed(error)
         else:
             self.done(value)

@@ -1,7 +1,6 @@
 """The next-hop side: commands that may leave, replies matched with what they answer, and getting back into step."""
 import pytest
 from feeding import cuts
-
 from mailfilter._core.client import Client, ClientError
 from mailfilter._core.reply import Reply
 
