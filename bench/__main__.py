@@ -26,12 +26,14 @@ def arguments(words=None):
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--long", action="store_true", help="three times the rounds, twice the messages, longer load")
+    parser.add_argument("--quick", action="store_true", help="see whether everything works; the figures mean little")
     parser.add_argument("--rounds", type=int, help="rounds of every system and load (default 3)")
     parser.add_argument("--record", action="store_true", help="append the table to bench/results.md")
     chosen = parser.parse_args(words)
-    chosen.rounds = chosen.rounds or (9 if chosen.long else 3)
-    chosen.factor = 2 if chosen.long else 1
-    chosen.latency_s = 20 if chosen.long else 8
+    chosen.rounds = chosen.rounds or (1 if chosen.quick else 9 if chosen.long else 3)
+    chosen.factor = 0.05 if chosen.quick else 2 if chosen.long else 1
+    chosen.latency_s = 0.5 if chosen.quick else 20 if chosen.long else 8
+    chosen.alone = 3 if chosen.quick else 40
     return chosen
 
 
@@ -54,7 +56,7 @@ def measure_cpu(running, rounds, factor, say):
     results = {label: {name: [] for name in running} for label, *_ in WORKLOADS}
     for number in range(rounds + 1):  # the first one warms up and is not kept
         for label, length, kept, sessions, messages in WORKLOADS:
-            messages = messages * factor if number else max(20, messages // 3)
+            messages = int(max(2, messages * factor / (1 if number else 3)))
             say(f"round {number} of {rounds}: {label}" if number else f"warming up: {label}")
             for name, system in running.items():
                 before = cpu.settled_cpu_seconds(system.pid)
@@ -78,12 +80,13 @@ def measure_latency(running, seconds, say):
     return results
 
 
-def measure_stalls(running, say):
-    """{system name: the worst median, in ms, of a lone message over STALL_LENGTHS}."""
+def measure_stalls(running, number, say):
+    """{system name: the worst median over STALL_LENGTHS, in ms, of `number` lone messages}."""
     results = {}
     for name, system in running.items():
         say(f"lone messages: {name}")
-        results[name] = max(statistics.median(load.stalls(system.port, length, 40)) for length in STALL_LENGTHS) * 1e3
+        results[name] = 1e3 * max(statistics.median(load.stalls(system.port, length, number))
+                                  for length in STALL_LENGTHS)
     return results
 
 
@@ -98,9 +101,10 @@ def main(words=None):
         systems.require_tools()
         with ExitStack() as stack:
             running = start(stack)
+            warnings = [f"{name}: {text}" for name, system in running.items() for text in system.warnings]
             results = measure_cpu(running, chosen.rounds, chosen.factor, say)
             delays = measure_latency(running, chosen.latency_s, say)
-            lone = measure_stalls(running, say)
+            lone = measure_stalls(running, chosen.alone, say)
             say("")
     except systems.Unavailable as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -108,7 +112,7 @@ def main(words=None):
     except load.LoadFailed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    text = report.render(results, delays, lone, chosen.rounds)
+    text = report.render(results, delays, lone, [*report.conditions(chosen.rounds), *warnings])
     print(text)
     if chosen.record:
         report.record(text)

@@ -59,8 +59,11 @@ def _cell(name, values, column):
     return f"{text} ({', '.join(ratios)})" if ratios else text
 
 
-def render(results, delays, lone, rounds):
-    """The Markdown text of one run; `results`, `delays` and `lone` as `bench.__main__` measures them."""
+def render(results, delays, lone, circumstances):
+    """The Markdown text of one run; `results`, `delays` and `lone` as `bench.__main__` measures them.
+
+    `circumstances` are lines that stand before the table.
+    """
     labels = list(results)
     head = ["server CPU, µs per message", *labels, "session at 200/s, p50 / p99 ms", "lone message ≤ 64 KiB, ms"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -71,7 +74,7 @@ def render(results, delays, lone, rounds):
     widths = [max(len(row[i]) for row in rows[:1] + rows[2:]) for i in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                                for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |" for row in rows]
-    return "\n".join([*conditions(rounds), "", *lines])
+    return "\n".join([*circumstances, "", *lines])
 
 
 HEADER = """\

@@ -33,10 +33,13 @@ def require_tools():
 
 
 class System:
-    """A running system: `name`, `port` on 127.0.0.1, and `pid`, the root of its process tree."""
+    """A running system: `name`, `port` on 127.0.0.1, and `pid`, the root of its process tree.
 
-    def __init__(self, name, port, pid):
-        self.name, self.port, self.pid = name, port, pid
+    `warnings`: what it said at its start that a reader of its figures must know.
+    """
+
+    def __init__(self, name, port, pid, warnings=()):
+        self.name, self.port, self.pid, self.warnings = name, port, pid, list(warnings)
 
     def __repr__(self):
         return f"System({self.name}, port {self.port}, pid {self.pid})"
@@ -108,19 +111,21 @@ def mailfilter(name, policy, *arguments):
         except FileNotFoundError:
             raise Unavailable(f"{program} is missing; `make build` installs it") from None
         try:
-            yield System(name, _port_in(log, process), process.pid)
+            port, text = _port_in(log, process)
+            warnings = re.findall(r" warning - (.*)", text)
+            yield System(name, port, process.pid, [w for w in warnings if not w.startswith("running as root")])
         finally:
             _stop(process)
 
 
 def _port_in(log, process):
-    """Wait for `ready` in the log and return the port of its `listening on` line."""
+    """Wait for `ready` in the log and return the port of its `listening on` line, and the log."""
     end = time.monotonic() + START_S
     while True:
         text = os.pread(log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
         listening = re.search(r"listening on 127\.0\.0\.1:([0-9]+)", text)
         if listening and re.search(r"\bready\b", text):
-            return int(listening.group(1))
+            return int(listening.group(1)), text
         if process.poll() is not None or time.monotonic() > end:
             raise Unavailable(f"mailfilter does not start:\n{text}")
         select.select([], [], [], 0.02)

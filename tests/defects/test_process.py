@@ -106,8 +106,9 @@ def test_d15_privileges_are_dropped_after_binding_and_wholly(serve):
         pytest.skip("no free port below 1024")
     for workers in (1, 2):
         server = serve(ACCEPT, listen=[f"127.0.0.1:{port}"], options=["--user", "nobody", "--workers", workers])
-        pids = [server.process.pid, *map(int, subprocess.run(
-            ["pgrep", "-P", str(server.process.pid)], check=False, capture_output=True, text=True).stdout.split())]
+        pids = [server.process.pid]
+        with open(f"/proc/{pids[0]}/task/{pids[0]}/children", encoding="ascii") as children:
+            pids += map(int, children.read().split())
         assert len(pids) == (1 if workers == 1 else 3)
         for pid in pids:
             with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
