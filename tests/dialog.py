@@ -3,7 +3,7 @@
     # a comment; the first ones say what the dialogue shows
     @ line_ends normalise       an option of the session: line_ends, hostname, or a limit by its name
     P: RCPT 550 5.1.1 Nobody    what the policy answers to the next event of this kind; | between the lines of a reply,
-                                "close" in front of the code to close after it. Where nothing is said, everything is accepted.
+                                "close" in front of the code to close after it. Where nothing is said, all is accepted.
     C: EHLO client.example      the client sends a line; CR LF is added
     C~ .\\n                      the client sends just this
     S: 250-mx.example           the server answers this line
@@ -13,7 +13,7 @@
 
 \\r \\n \\t \\0 \\\\ and \\xNN may stand in what the client sends and the server answers; {N*x} is N times the octet x.
 
-A transcript is played over a transport. Memory, here, is a Session without a socket; another one would speak TCP. It has
+A transcript is played over a transport. Memory, here, is a Session without a socket; another would speak TCP. It has
 
     Transport(script)           `script.options` and `script.answers` say how the other side is to behave
     send(octets), end()         what the client does
@@ -21,8 +21,8 @@ A transcript is played over a transport. Memory, here, is a Session without a so
     closed()                    whether the server has closed
     events()                    the events since the last call, or None where they cannot be seen
 
-and it is played in three ways: line by line ("steps"), the same but each octet by itself ("bytewise"), and everything that
-the client says at once ("whole"). The server must say the same in all of them.
+and it is played in three ways: line by line ("steps"), the same but each octet by itself ("bytewise"), and all that the
+client says at once ("whole"). The server must say the same in all of them.
 """
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The helper that every parser test uses: the same input whole, byte by byte, cut in two anywhere, and with bytes behind.
+"""The helper that every parser test uses: one input whole, byte by byte, cut in two anywhere, and with bytes behind.
 
 A parser is given as `consume(chunks)`: it feeds the chunks to a fresh parser and returns (result, unused), where
 `unused` is what the parser has left alone of the input.

@@ -105,8 +105,9 @@ cdef class Client:
     def command(self, bytes verb not None, bytes args=None):
         """The command as bytes to write; its reply is now expected.
 
-        verb, args: joined by a blank. Blanks behind the colon of FROM: and TO: are left out (RFC 5321 §3.3 forbids them,
-        and strict servers refuse them). After resync() the bytes for MAIL have RSET in front, whose reply is not shown.
+        verb, args: joined by a blank. Blanks behind the colon of FROM: and TO: are left out (RFC 5321 §3.3 forbids
+        them, and strict servers refuse them). After resync() the bytes for MAIL have RSET in front, whose reply
+        is not shown.
 
         ValueError: CR, LF or NUL, an empty verb, or a line over line_bytes. ClientError: not now.
         """

@@ -92,11 +92,13 @@ cdef frozenset KEYWORDS = frozenset((b"PIPELINING", b"SIZE", b"8BITMIME", b"ENHA
 cdef class Limits:
     """What one session may take, all int.
 
-    line_bytes: octets of a command line with its CR LF (500 5.5.2). RFC 5321 §4.5.3.1.4 asks for 512, extensions for more.
+    line_bytes: octets of a command line with its CR LF (500 5.5.2). RFC 5321 §4.5.3.1.4 asks for 512, extensions
+        for more.
     recipients: of one transaction (452 4.5.3). RFC 5321 §4.5.3.1.8 asks for 100.
     message_bytes: octets of a message as RFC 1870 §3 counts them, 0 for no limit (552 5.3.4).
     header_bytes, header_fields: of its header section (552 5.3.4).
-    errors: bad commands that are answered; the next one is 421 4.7.0 and closes. An accepted message sets the count back.
+    errors: bad commands that are answered; the next one is 421 4.7.0 and closes. An accepted message sets the
+        count back.
     pending_bytes: input that waits, above which `Session.full` asks the caller to stop reading.
     """
 
@@ -447,7 +449,7 @@ cdef class Session:
     cdef tuple _extensions(self, list lines):
         """(lines of the EHLO reply, their keywords, the size limit) out of what the policy wants to say.
 
-        The first line is the greeting. SIZE becomes the smaller of the policy's and ours, where 0 is no limit (RFC 1870 §4).
+        The first line is the greeting. SIZE becomes the smaller of the policy's and ours, 0 being none (RFC 1870 §4).
         """
         cdef list kept = lines[:1] if lines else [self.hostname]
         cdef set announced = set()

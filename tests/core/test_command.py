@@ -32,8 +32,8 @@ def test_verbs_in_any_case(row, spell):
         assert parse_command(line) == (row[0], argument)
 
 
-@pytest.mark.parametrize("line", [b"HEL", b"HELOX", b"HELO:x", b"NOOPNOOP", b"\0\0\0\0", b"hel\xef", b"MAIL\0FROM:<a@b>",
-                                  b"ABCD", b".", b"NO P"])
+@pytest.mark.parametrize("line", [
+    b"HEL", b"HELOX", b"HELO:x", b"NOOPNOOP", b"\0\0\0\0", b"hel\xef", b"MAIL\0FROM:<a@b>", b"ABCD", b".", b"NO P"])
 def test_unknown(line):
     assert parse_command(line)[0] == command.CMD_UNKNOWN
 

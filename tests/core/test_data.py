@@ -135,7 +135,7 @@ def test_the_same_whichever_way_it_comes(data):
 
 @given(AWKWARD)
 def test_strict_reading_against_a_plain_search(data):
-    """The end is the first CR LF . CR LF, the CR LF of the command before counted in; bare line ends are what they are."""
+    """The end is the first CR LF . CR LF, the CR LF of the command before counted in; bare is what has no partner."""
     found, rest = reader()([data])
     whole = b"\r\n" + data
     end = whole.find(b"\r\n.\r\n")
@@ -156,7 +156,8 @@ def test_message_bytes_at_the_limit():
 
 
 def test_too_big_is_read_to_its_end():
-    assert three_ways(reader(message_bytes=5), b"1234\r\nQUIT\r\n.\r\n") == (b"1234\r\nQUIT\r\n", 12, False, False, True)
+    found = three_ways(reader(message_bytes=5), b"1234\r\nQUIT\r\n.\r\n")
+    assert found == (b"1234\r\nQUIT\r\n", 12, False, False, True)
 
 
 def test_whole_chunks_are_handed_on_without_a_copy():

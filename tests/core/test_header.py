@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mailfilter._core.data import stuff
 from mailfilter._core.header import Field, HeaderCollector, canonical, render_field, split_header
 
-SECTIONS = st.lists(st.sampled_from([b"A: b\r\n", b"From x\r\n", b" c\r\n", b"\t\r\n", b"no colon\r\n", b": x\r\n", b".D: e\r\n",
-                                     b"\xe4: x\r\n", b"Name :  v \r\n", b"N:\r\n", b"\0: \0\r\n", b"..\r\n"]),
-                    max_size=8).map(b"".join)
+SECTIONS = st.lists(st.sampled_from([
+    b"A: b\r\n", b"From x\r\n", b" c\r\n", b"\t\r\n", b"no colon\r\n", b": x\r\n", b".D: e\r\n", b"\xe4: x\r\n",
+    b"Name :  v \r\n", b"N:\r\n", b"\0: \0\r\n", b"..\r\n"]), max_size=8).map(b"".join)
 
 
 @pytest.mark.parametrize(("raw", "name", "parts"), [

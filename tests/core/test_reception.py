@@ -72,8 +72,9 @@ def test_normalised():
 
 
 @pytest.mark.parametrize("data", [
-    b"A: b\n\r\nx\r\n.\r\n", b"A: b\r\n\nx\r\n.\r\n", b"A: b\r\n\r\nx\r\n\n.\r\n\r\n.\r\n", b"A: b\r\n\r\nx\ry\r\n.\r\n",
-    b"A: b\r\n\r\nx\r\r\n.\r\n", b"\n.\n\r\n.\r\n", b"A\r: b\r\n\r\n.\r\n", b".\n\r\n.\r\n", b".\r\r\n.\r\n"])
+    b"A: b\n\r\nx\r\n.\r\n", b"A: b\r\n\nx\r\n.\r\n", b"A: b\r\n\r\nx\r\n\n.\r\n\r\n.\r\n",
+    b"A: b\r\n\r\nx\ry\r\n.\r\n", b"A: b\r\n\r\nx\r\r\n.\r\n", b"\n.\n\r\n.\r\n",
+    b"A\r: b\r\n\r\n.\r\n", b".\n\r\n.\r\n", b".\r\r\n.\r\n"])
 def test_bare_line_ends_are_refused_at_the_true_end(data):
     event, _body = received(data)
     assert (event.kind, event.reply) == (session.EV_DISCARDED, REPLIES["bare_line_end"])
@@ -231,8 +232,10 @@ def test_refuse_between_a_lost_message_and_its_reply():
 
 def test_the_next_message_knows_nothing_of_the_last():
     running = in_data(Limits(message_bytes=40, header_fields=2))
-    for data, kind in ((b"A:\r\nB:\r\nC:\r\n.\r\n", session.EV_DISCARDED), (b"x\n.\r\n\r\n.\r\n", session.EV_DISCARDED),
-                       (b"A: b\r\n\r\n..\r\n.\r\n", session.EV_MESSAGE), (b"x" * 50 + b"\r\n.\r\n", session.EV_DISCARDED),
+    for data, kind in ((b"A:\r\nB:\r\nC:\r\n.\r\n", session.EV_DISCARDED),
+                       (b"x\n.\r\n\r\n.\r\n", session.EV_DISCARDED),
+                       (b"A: b\r\n\r\n..\r\n.\r\n", session.EV_MESSAGE),
+                       (b"x" * 50 + b"\r\n.\r\n", session.EV_DISCARDED),
                        (b"C: d\r\n.\r\n", session.EV_MESSAGE)):
         events, _body = receive(running, [data])
         assert [event.kind for event in events] == [kind]

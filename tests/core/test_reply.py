@@ -59,7 +59,8 @@ def test_bad_codes(code):
         Reply(code, [b"x"])
 
 
-@pytest.mark.parametrize("enhanced", [b"", b"5", b"5.1", b"5.1.", b"3.1.1", b"5.1234.1", b"5.1.1 ", b"5.1.1.1", b"x.y.z"])
+@pytest.mark.parametrize("enhanced", [
+    b"", b"5", b"5.1", b"5.1.", b"3.1.1", b"5.1234.1", b"5.1.1 ", b"5.1.1.1", b"x.y.z"])
 def test_bad_enhanced_codes(enhanced):
     with pytest.raises(ValueError):
         Reply(550, [b"x"], enhanced).format()

@@ -122,11 +122,13 @@ def ehlo(lines, **limits):
     ([b"mx", b"SIZE 5000"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
     ([b"mx", b"SIZE"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
     ([b"mx", b"SIZE 0", b"SIZE 7"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
-    ([b"mx", b"SIZE x", b"8BITMIME", b"8bitmime"], b"250-mx\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 PIPELINING\r\n", 1000),
+    ([b"mx", b"SIZE x", b"8BITMIME", b"8bitmime"],
+     b"250-mx\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 PIPELINING\r\n", 1000),
     ([b"mx", b"SIZE 99999999999999999999999"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
     ([b"mx", b"STARTTLS", b"AUTH PLAIN", b"CHUNKING", b"DSN", b"SMTPUTF8", b"BINARYMIME", b"", b"SIZE=9"],
      b"250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
-    ([b"mx", b"EnhancedStatusCodes"], b"250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
+    ([b"mx", b"EnhancedStatusCodes"],
+     b"250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
 ])
 def test_extensions(lines, output, size):
     given = list(lines)

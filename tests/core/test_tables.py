@@ -149,8 +149,8 @@ def test_only_fsm_writes_a_state():
 HELLO, ENVELOPE = [(b"EHLO", b"x", b"250")], [(b"MAIL", b"FROM:<a@b>", b"250")]
 NH_WAY = {
     fsm.NH_READY: [], fsm.NH_MAIL: HELLO + ENVELOPE, fsm.NH_RCPT: HELLO + ENVELOPE + [(b"RCPT", b"TO:<c@d>", b"250")]}
-NH_INPUT = {b"HELO": fsm.NI_HELLO, b"EHLO": fsm.NI_HELLO, b"RSET": fsm.NI_HELLO, b"MAIL": fsm.NI_MAIL, b"RCPT": fsm.NI_RCPT,
-            b"NOOP": None, b"VRFY": None, b"XYZZY": None, b"QUIT": fsm.NI_CLOSE}
+NH_INPUT = {b"HELO": fsm.NI_HELLO, b"EHLO": fsm.NI_HELLO, b"RSET": fsm.NI_HELLO, b"MAIL": fsm.NI_MAIL,
+            b"RCPT": fsm.NI_RCPT, b"NOOP": None, b"VRFY": None, b"XYZZY": None, b"QUIT": fsm.NI_CLOSE}
 
 
 def next_hop(state):
