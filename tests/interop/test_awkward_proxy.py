@@ -48,10 +48,12 @@ def without_our_field(wire):
 
 def whole_and_bytewise(messages, size):
     """Parameters: each message whole, and those of up to 5000 octets also one octet at a time."""
+    parameters = []
     for message in messages:
-        yield pytest.param(message, False, id=f"{message}, whole")
+        parameters.append(pytest.param(message, False, id=f"{message}, whole"))
         if size(message) <= 5000:
-            yield pytest.param(message, True, id=f"{message}, bytewise")
+            parameters.append(pytest.param(message, True, id=f"{message}, bytewise"))
+    return parameters
 
 
 @pytest.mark.parametrize(("message", "bytewise"), whole_and_bytewise(MESSAGES, lambda m: len(m.plain)))
