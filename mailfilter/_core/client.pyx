@@ -20,6 +20,8 @@ What keeps the sides in step:
 Must not know: sockets, clocks, policies, the client on the other side.
 """
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memchr
 
 from mailfilter._core.fsm cimport (
     NH_CLOSED, NH_DATA, NH_FINAL, NH_GREETING, NH_SENDING, NI_CLOSE, NI_DATA, NI_DONE, NI_END, NI_GO, NI_GREETED,
@@ -109,16 +111,18 @@ cdef class Client:
         them, and strict servers refuse them). After resync() the bytes for MAIL have RSET in front, whose reply
         is not shown.
 
-        ValueError: CR, LF or NUL, an empty verb, or a line over line_bytes. ClientError: not now.
+        ValueError: CR, LF or NUL, an empty verb or one that begins with a blank, or a line over line_bytes. ClientError: not now.
         """
         cdef bytes line = verb if args is None else verb + b" " + args
         cdef bytes name, before = b""
         cdef int asked
-        if not verb.strip() or b"\r" in line or b"\n" in line or b"\0" in line:
+        if not _is_one_line(line):
             raise ValueError("a command is one line of text")
         if len(line) + 2 > self._line_bytes:
             raise ValueError(f"command of more than {self._line_bytes} octets")
-        name = line.split(None, 1)[0].upper()
+        name = verb.upper()
+        if name not in ASKED:
+            name = line.split(None, 1)[0].upper()
         asked = ASKED.get(name, ASKED_OTHER)
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
@@ -126,7 +130,7 @@ cdef class Client:
             raise ClientError("connection closed")
         if self._machine.state == NH_GREETING:
             raise ClientError("the next hop has not greeted yet")
-        if self.in_message:
+        if self._machine.state == NH_SENDING or self._machine.state == NH_FINAL:
             raise ClientError("a message is being sent")
         if self._machine.state == NH_DATA:
             raise ClientError("DATA is not answered yet")
@@ -310,8 +314,25 @@ cdef str _shown(Reply reply):
     return f"{reply.code} {reply.text[:80].decode('ascii', 'backslashreplace')}".rstrip()
 
 
+cdef bint _is_one_line(bytes line) noexcept:
+    """Whether this is one line of text that begins with a verb: no CR, LF or NUL, and something but blanks."""
+    cdef const char* ptr = PyBytes_AS_STRING(line)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(line)
+    if (memchr(ptr, b'\r', length) != NULL or memchr(ptr, b'\n', length) != NULL
+            or memchr(ptr, b'\0', length) != NULL):
+        return False
+    return length > 0 and ptr[0] != b' ' and ptr[0] != b'\t'
+
+
 cdef bytes _tightened(bytes line):
-    """MAIL FROM: and RCPT TO: without the blanks behind the colon; anything else as it is."""
+    """MAIL FROM: and RCPT TO: without the blanks around the colon; anything else as it is."""
+    cdef const char* ptr = PyBytes_AS_STRING(line)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(line)
+    cdef const char* at = <const char*> memchr(ptr, b':', length)
+    # Most have none: one look at either side of the colon saves taking the line apart.
+    if at == NULL or at == ptr or at + 1 == ptr + length or (
+            at[1] != b' ' and at[1] != b'\t' and at[-1] != b' ' and at[-1] != b'\t'):
+        return line
     head, colon, rest = line.partition(b":")
     if colon and head.upper().split() in ([b"MAIL", b"FROM"], [b"RCPT", b"TO"]):
         return head.rstrip(b" \t") + b":" + rest.lstrip(b" \t")

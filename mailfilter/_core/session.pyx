@@ -22,7 +22,7 @@ from mailfilter._core.address cimport Path
 from mailfilter._core.buffer cimport (
     LINE_BARE_CR, LINE_BARE_LF, LINE_LONG, LINE_NONE, LINE_READY, LineBuffer, WriteBuffer)
 from mailfilter._core.command cimport (
-    ARG_HOST, ARG_NONE, ARG_RECIPIENT, ARG_SENDER, ARG_TEXT, CMD_UNKNOWN, FLAG_ENDS_SESSION,
+    ARG_HOST, ARG_NONE, ARG_RECIPIENT, ARG_SENDER, ARG_TEXT, CMD_RSET, CMD_UNKNOWN, FLAG_ENDS_SESSION,
     FLAG_JUNK, command_parse, declared_size, recipient_of, sender_of, verb_row)
 from mailfilter._core.data cimport line_ends_code
 from mailfilter._core.event cimport (
@@ -274,6 +274,15 @@ cdef class Session:
         if self._asking == EV_EHLO:
             lines += [b"8BITMIME", b"ENHANCEDSTATUSCODES"]
         self.reply(code, lines)
+
+    def drop_transaction(self):
+        """End the transaction as an accepted RSET does, without a reply: for when RSET could not be carried out, and
+        the client goes on as if it was (RFC 5321 §4.1.1.5 knows no refusal). Nothing if there is none. RuntimeError:
+        its message is being received or waits for its reply."""
+        if self._machine.state == ST_DATA:
+            raise RuntimeError("the message of this transaction is not answered yet")
+        if self._machine.transaction is not None:
+            self._machine.step(CMD_RSET)
 
     def abort_message(self, int code, lines):
         """Refuse the message that is being received: the rest is read to its true end and dropped, then this reply

@@ -1,6 +1,7 @@
 """The next-hop side: commands that may leave, replies matched with what they answer, and getting back into step."""
 import pytest
 from feeding import cuts
+
 from mailfilter._core.client import Client, ClientError
 from mailfilter._core.reply import Reply
 
@@ -44,6 +45,9 @@ def sending():
     (b"RCPT", b'TO:<"a: b"@c>', b'RCPT TO:<"a: b"@c>\r\n'),
     (b"MAIL", b"nonsense", b"MAIL nonsense\r\n"),
     (b"XYZZY", b"a: b", b"XYZZY a: b\r\n"),
+    (b"RCPT", b"TO :<a@b>", b"RCPT TO:<a@b>\r\n"),
+    (b"MAIL", b"FROM:", b"MAIL FROM:\r\n"),
+    (b"MAIL", b":", b"MAIL :\r\n"),
     (b"NOOP", b"", b"NOOP \r\n"),
 ])
 def test_commands(verb, args, octets):
@@ -53,8 +57,8 @@ def test_commands(verb, args, octets):
 
 
 @pytest.mark.parametrize(("verb", "args"), [
-    (b"", None), (b" ", b"x"), (b"NO\nOP", None), (b"NOOP\r", None), (b"NOOP", b"x\r\nQUIT"), (b"NOOP", b"\n"),
-    (b"NOOP", b"\0"), (b"\0", None), (b"NOOP", b"x" * 4090)])
+    (b"", None), (b" ", b"x"), (b" NOOP", None), (b"NO\nOP", None), (b"NOOP\r", None), (b"NOOP", b"x\r\nQUIT"),
+    (b"NOOP", b"\n"), (b"NOOP", b"\0"), (b"\0", None), (b"NOOP", b"x" * 4090)])
 def test_one_command_is_one_line(verb, args):
     """The predecessor's D9: CR and LF in an argument were more commands."""
     running = greeted()

@@ -1,11 +1,11 @@
 """The session as its caller sees it: the contract of reply(), limits, ends. The dialogue itself is in tests/dialogs."""
 import pytest
 from mailfilter._core.command import VERBS
-from mailfilter._core.reply import Reply
-from mailfilter._core.session import REPLIES, Event, Limits, Session
 from talking import in_data, say, started
 
 from mailfilter._core import session
+from mailfilter._core.reply import Reply
+from mailfilter._core.session import REPLIES, Event, Limits, Session
 
 
 def test_the_first_event_is_connect():
@@ -102,6 +102,22 @@ def test_transaction():
     say(running, b"MAIL FROM:<e@f>")
     assert running.transaction is not transaction
     assert running.transaction.size is None
+
+
+def test_drop_transaction():
+    running = started()
+    running.drop_transaction()
+    assert running.state_name == "READY"
+    say(running, b"MAIL FROM:<a@b>")
+    say(running, b"RCPT TO:<c@d>")
+    say(running, b"RSET", 451)
+    assert running.transaction is not None
+    running.drop_transaction()
+    assert (running.transaction, running.state_name) == (None, "READY")
+    assert running.hello == b"client"
+    running = in_data()
+    with pytest.raises(RuntimeError):
+        running.drop_transaction()
 
 
 def ehlo(lines, **limits):

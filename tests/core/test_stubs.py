@@ -32,5 +32,6 @@ def test_stub(path):
             if not issubclass(getattr(module, node.name), Exception):
                 assert public(found) == public(members), node.name
     assert all(hasattr(module, name) for name in declared)
-    defined_here = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+    defined_here = {name for name, value in vars(module).items()
+                    if getattr(value, "__module__", None) == module.__name__}
     assert public(defined_here) - {"ServerMachine", "ClientMachine"} <= declared
