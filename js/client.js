@@ -51,7 +51,7 @@
      */
     SmtpClient.prototype.readResponse = function () {
         var reply = host.wait('client.reply', handleOf(this));
-        return new global.SmtpResponse(reply[0], reply[1]);
+        return host.markReceived(new global.SmtpResponse(reply[0], reply[1]));
     };
 
     /**

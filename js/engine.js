@@ -108,11 +108,16 @@
             }
             return NO_OPINION;
         case 'smtpRset':
-            response = answered(name, method.call(server));
-            if (succeeded(response)) {
-                resetTransaction();
+            response = null;
+            try {
+                response = answered(name, method.call(server));
+                return response;
+            } finally {
+                if (response === null || succeeded(response)) {     // a refusal alone keeps the transaction
+                    resetTransaction();
+                }
             }
-            return response;
+            break;
         case 'cleanup':
             method.call(server);
             return NO_OPINION;

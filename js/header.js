@@ -98,6 +98,9 @@
             if (header === null || header === undefined) {
                 throw new TypeError('headers[' + i + '] is ' + header + '; it must be an SmtpHeader or a text');
             }
+            if (typeof header.name === 'string' && header.name.indexOf(':') >= 0) {
+                throw new TypeError('headers[' + i + "] has a colon in its name: '" + header.name + "'");
+            }
             place = header[PLACE];
             list[2 * i] = place === undefined ? -1 : place;
             list[2 * i + 1] = String(header);

@@ -18,6 +18,19 @@
         this.disconnect = disconnect === true;
     }
 
+    var RECEIVED = Symbol('from a next hop');
+
+    /** For SmtpClient: a reply that came from a next hop, which may be without text (a bare "250"). */
+    host.markReceived = function (response) {
+        response[RECEIVED] = true;
+        return response;
+    };
+
+    function noText(value, message) {
+        return message === undefined || message === null || message === '' ||
+            (Array.isArray(message) && (message.length === 0 || (message.length === 1 && message[0] === '' && !value[RECEIVED])));
+    }
+
     function wrong(handler, what) {
         return new TypeError(handler + ' ' + what + '; a handler returns new SmtpResponse(code, text)');
     }
@@ -40,7 +53,7 @@
         if (!(code >= 200 && code <= 599) || Math.floor(code) !== code) {
             throw wrong(handler, 'returned the code ' + code + ', which is none of 200 to 599');
         }
-        if (message === undefined || message === null || message === '' || (Array.isArray(message) && !message.length)) {
+        if (noText(value, message)) {
             throw wrong(handler, 'returned a response without a message');
         }
         result = [code, !!value.disconnect];

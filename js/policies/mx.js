@@ -54,8 +54,13 @@ SmtpServer.prototype.smtpData = function (headers, body) {
     }
     if (nextHop) {
         headers.unshift(this.receivedHeader());
-        this.smtpClient.sendMessage(headers, body);
-        return this.smtpClient.readResponse();
+        try {
+            this.smtpClient.sendMessage(headers, body);
+            return this.smtpClient.readResponse();
+        } catch (lost) {
+            this.leaveNextHop();
+            throw lost;
+        }
     }
     /* Final delivery: our Return-Path is the only one (RFC 5321 §4.4). */
     headers = headers.filter(function (header) { return header.name.toLowerCase() !== 'return-path'; });
@@ -83,8 +88,13 @@ SmtpServer.prototype.relay = function (verb, args) {
     if (!this.smtpClient) {
         return new SmtpResponse(451, '4.4.2 The connection to the mail server behind was lost');
     }
-    this.smtpClient.sendCommand(verb, args);
-    return this.smtpClient.readResponse();
+    try {
+        this.smtpClient.sendCommand(verb, args);
+        return this.smtpClient.readResponse();
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
 };
 
 /* Connects and says EHLO, once for the session. Returns a response only when that was refused. */

@@ -12,16 +12,32 @@ if (!nextHop) {
 }
 var addReceived = Sys.setting('received', true);
 
-/* Sends a command and gives the next hop's reply. */
+/* Sends a command and gives the next hop's reply. When that cannot be had the connection is left for good. */
 SmtpServer.prototype.relayCmd = function (verb, args) {
-    this.smtpClient.sendCommand(verb, args);
-    return this.smtpClient.readResponse();
+    try {
+        this.smtpClient.sendCommand(verb, args);
+        return this.smtpClient.readResponse();
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
 };
 
 SmtpServer.prototype.openNextHop = function () {
+    this.left = false;
     this.smtpClient = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]));
-    this.smtpClient.connect();
-    return this.smtpClient.readResponse();
+    try {
+        this.smtpClient.connect();
+        return this.smtpClient.readResponse();
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
+};
+
+SmtpServer.prototype.leaveNextHop = function () {
+    this.smtpClient.disconnect();
+    this.left = true;
 };
 
 SmtpServer.prototype.smtpInit = function () {
@@ -39,15 +55,13 @@ SmtpServer.prototype.smtpEhlo = function (hostname) {
 SmtpServer.prototype.smtpMail = function (path) {
     var response;
     if (this.left) {
-        /* We had to leave the next hop in the middle of a message: begin anew with it. */
-        this.left = false;
+        /* We had to leave the next hop in the middle of something: begin anew with it. */
         response = this.openNextHop();
         if (response.code === 220) {
             response = this.relayCmd(this.proto === 'ESMTP' ? 'EHLO' : 'HELO', this.hostname);
         }
         if (response.code >= 400) {
-            this.left = true;
-            this.smtpClient.disconnect();
+            this.leaveNextHop();
             return new SmtpResponse(451, '4.4.1 The mail server behind refused: ' + response.code);
         }
     }
@@ -66,15 +80,19 @@ SmtpServer.prototype.smtpPreData = function () {
 SmtpServer.prototype.smtpData = function (headers, body) {
     if (headers === null) {
         /* The engine gave the message up. The next hop waits for it and can only be left. */
-        this.smtpClient.disconnect();
-        this.left = true;
+        this.leaveNextHop();
         return null;
     }
     if (addReceived) {
         headers.unshift(this.receivedHeader());
     }
-    this.smtpClient.sendMessage(headers, body);
-    return this.smtpClient.readResponse();
+    try {
+        this.smtpClient.sendMessage(headers, body);
+        return this.smtpClient.readResponse();
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
 };
 
 SmtpServer.prototype.smtpRset = function () {
@@ -82,7 +100,7 @@ SmtpServer.prototype.smtpRset = function () {
 };
 
 SmtpServer.prototype.cleanup = function () {
-    if (this.smtpClient) {
+    if (this.smtpClient && !this.left) {
         try {
             this.relayCmd('QUIT');
         } catch (gone) {

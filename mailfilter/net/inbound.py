@@ -8,6 +8,7 @@ order of things when a session ends.
 Must not know: JavaScript values, SMTP syntax.
 """
 import asyncio
+import traceback
 from functools import lru_cache
 
 from mailfilter import log as logs
@@ -81,7 +82,7 @@ class Inbound(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
         self.session_id = worker.session_id()
-        self.session = session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
+        self.session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, resolver=worker.resolver,
@@ -166,6 +167,25 @@ class Inbound(asyncio.Protocol):
 
     def _advance(self):
         """Work on what has come until a handler has to be waited for or there is nothing more."""
+        try:
+            self._work()
+        except Exception as error:
+            self._broken(error)
+
+    def _broken(self, error):
+        """A mistake of this program: this client gets 421, the log gets the stack, nobody else notices."""
+        self.log.write(logs.CRIT, self.session_id, f"internal error: {type(error).__name__}: {error}",
+                       stack="".join(traceback.format_exception(error)))
+        self._asked = None
+        if not self._lost and not self._closing:
+            self.transport.write(b"421 4.3.0 Internal error, try again later\r\n")
+            self.transport.close()
+        self.session.refuse(421, [b"4.3.0 Internal error, try again later"])
+        self._closing = True
+        self._cleaned = True
+        self._finish()
+
+    def _work(self):
         session = self.session
         while self._asked is None:
             if self._draining and not session.closed and session.transaction is None and not self._lost:
@@ -239,7 +259,11 @@ class Inbound(asyncio.Protocol):
         if self._asked is None:             # cleanup, which nobody waits for
             self._finish()
             return
-        self._apply(outcome)
+        try:
+            self._apply(outcome)
+        except Exception as error:
+            self._broken(error)
+            return
         self._last_input = self.worker.loop.time()
         self._advance()
         if self._lost:
@@ -251,6 +275,8 @@ class Inbound(asyncio.Protocol):
         kind, session = event.kind, self.session
         if kind == core.EV_MESSAGE:
             self._end_message(outcome)
+        elif kind == core.EV_DISCARDED:
+            self.context.transaction_over()
         if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
             outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
         if outcome.fault is not None:
@@ -262,6 +288,9 @@ class Inbound(asyncio.Protocol):
                 session.reply(421, [self._sorry()], True)
             else:
                 session.reply(451, [self._sorry()], outcome.disconnect)
+                if kind == core.EV_RSET:
+                    # RFC 5321 §4.1.1.5 knows no refusal of RSET; the client goes on as if there was none.
+                    session.drop_transaction()
         elif kind == core.EV_DISCARDED:
             return
         elif outcome.code == 0:
@@ -277,6 +306,7 @@ class Inbound(asyncio.Protocol):
             self.accepted += 1
         self.context.message.close()
         self.context.message = None
+        self.context.transaction_over()
 
     # The body.
 

@@ -11,6 +11,7 @@ from collections import deque
 
 from mailfilter import log as logs
 from mailfilter._core.client import Client, ClientError
+from mailfilter._core.fsm import NH_FINAL, NH_MAIL
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceTimeout, ServiceUnavailable
 
 __all__ = ["NextHop", "NotNow"]
@@ -64,6 +65,11 @@ class NextHop(asyncio.Protocol):
     def in_message(self):
         """Whether the next hop takes whatever comes for text of a message."""
         return self._client.in_message
+
+    @property
+    def in_transaction(self):
+        """Whether the next hop has a transaction open, a message that has not ended included."""
+        return NH_MAIL <= self._client.state < NH_FINAL
 
     # Opening and closing.
 
@@ -241,7 +247,11 @@ class NextHop(asyncio.Protocol):
             self.spoil(f"the message could not be read: {error.strerror}")
             raise ServiceUnavailable(f"Input/output error: the message could not be read: {error.strerror}") from error
         self._chunks = None
-        self._write(self._client.end_message())
+        try:
+            self._write(self._client.end_message())
+        except ClientError as error:            # it said something out of turn while the message was on its way
+            self.spoil(str(error))
+            raise ServiceUnavailable(f"Input/output error: {self.name}: {error}") from None
         return True
 
     def pause_writing(self):

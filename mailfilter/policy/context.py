@@ -46,6 +46,13 @@ class SessionContext:
             if hop.touched:
                 hop.resync()
 
+    def transaction_over(self):
+        """The client's transaction has ended. A next hop in which it is still open, because the policy answered
+        without telling it, must not take what comes next for a part of it."""
+        for hop in self.next_hops.values():
+            if hop.in_transaction:
+                hop.resync()
+
     def close(self):
         """The session is over: nothing stays open."""
         for hop in self.next_hops.values():

@@ -102,7 +102,7 @@ class Policy:
         try:
             image = Image(builds)
         except NoImage as error:
-            self._without_image(str(error))
+            self._without_image(f"{error}, at byte {error.offset}")
             return
         trial = image.heap(self._answer_quietly)
         try:
