@@ -5,6 +5,7 @@ VENV    = .venv
 PY      = $(VENV)/bin/python
 PYTEST  = $(PY) -m pytest
 TESTS  ?= tests
+SECONDS ?= 60
 INSTALLED = $(VENV)/installed
 # Compiles what changed (or everything that is not from this kind of build) and puts the modules in place.
 COMPILE = $(PY) setup.py -q build_ext --inplace
@@ -60,7 +61,9 @@ lint: build ## ruff, ES5 check of js/, warnings of Cython and of the C compiler 
 	@MAILFILTER_STRICT=1 $(PY) setup.py -q build_ext
 	@echo "lint: clean"
 
-fuzz: build ## run the property tests with many more examples than `make test` does
+fuzz: build ## run each fuzz target for SECONDS (60), then the property tests with many more examples than usual
+	@for target in $(notdir $(wildcard tests/fuzz/corpus/*)); do \
+		$(PY) -m tests.fuzz.$$target --seconds $(SECONDS) --seed $$(date +%s) || exit 1; done
 	@$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(TESTS)
 
 clean: ## remove everything that was built or installed here (not var/, where mail may lie)
