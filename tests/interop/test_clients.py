@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from peers.next_hop import NextHop
 from peers.postfix import without_trace
+from peers.sender import Sender
 from serving import PROJECT
 
 NODE_MODULES = PROJECT / "build/interop/node_modules"
@@ -111,6 +112,19 @@ def test_through_the_proxy(client, reference, message_file, serve):
     assert len(fields) == 1 and b"from client.test" in fields[0]
     assert passed.sender.split(b" ")[0] == b"<sender@client.test>"
     assert passed.recipients == [b"<user@example.test>"]
+
+
+def test_the_exchanger_relays_for_its_domains_only(client, reference, message_file, serve):
+    with NextHop() as hop:
+        mx = serve("mx", settings={"domains": "other.test, example.test", "nextHop": hop.address})
+        client(mx.port, message_file)
+        assert [without_trace(t.content)[1] for t in hop.accepted] == [reference.content]
+        with Sender(mx.port) as sender:
+            sender.hello()
+            assert sender.command(b"MAIL FROM:<a@client.test>").code == 250
+            assert sender.command(b"RCPT TO:<b@elsewhere.test>").code == 550
+            assert sender.command(b"RCPT TO:<b@OTHER.test>").code == 250
+        assert hop.violations == []
 
 
 def test_into_the_maildir(client, reference, message_file, serve, tmp_path):
