@@ -1,9 +1,9 @@
 """The verb table, and command lines taken apart."""
 import pytest
 from mailfilter._core.command import VERBS, parse_command
-from mailfilter._core.reply import Reply
 
 from mailfilter._core import command
+from mailfilter._core.reply import Reply
 
 
 def test_rows_are_complete_and_in_order():

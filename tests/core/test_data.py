@@ -5,6 +5,7 @@ import pytest
 from feeding import growing, three_ways
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from mailfilter._core.data import DataReader, Unstuffer, stuff, unstuff
 
 # Texts made of what matters.

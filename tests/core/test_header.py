@@ -5,6 +5,7 @@ import pytest
 from feeding import growing, three_ways
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mailfilter._core.data import stuff
 from mailfilter._core.header import Field, HeaderCollector, canonical, render_field, split_header
 

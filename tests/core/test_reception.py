@@ -1,11 +1,11 @@
 """Messages inside a session: what is handed on, what is refused, and when."""
 import pytest
 from feeding import cuts
-from mailfilter._core.reply import Reply
-from mailfilter._core.session import REPLIES, Limits
 from talking import in_data, say
 
 from mailfilter._core import session
+from mailfilter._core.reply import Reply
+from mailfilter._core.session import REPLIES, Limits
 
 
 def receive(running, chunks, code=250):

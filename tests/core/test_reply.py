@@ -5,6 +5,7 @@ import pytest
 from feeding import growing, three_ways
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mailfilter._core.reply import Reply, ReplyParser
 
 LINE = re.compile(rb"[2-5][0-9][0-9][- ][^\x00-\x08\x0a-\x1f\x7f]*\r\n")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from mailfilter._core.command import VERBS
-from mailfilter._core.session import Session
 
 import mailfilter._core as core
 from mailfilter._core import client, command, fsm, session
+from mailfilter._core.session import Session
 
 LINES = {
     command.CMD_HELO: b"HELO x", command.CMD_EHLO: b"EHLO x", command.CMD_MAIL: b"MAIL FROM:<a@b>",

@@ -7,10 +7,9 @@ The first octet chooses what was sent before, the rest is received. Invariants:
 - never more replies than were asked for, but one 421; each can be formatted and parsed again;
 - a command is accepted afterwards only when the sides are in step: no failure, no message, nothing half received.
 """
+from mailfilter._core import fsm
 from mailfilter._core.client import Client, ClientError
 from mailfilter._core.reply import ReplyParser
-
-from mailfilter._core import fsm
 
 from . import running
 

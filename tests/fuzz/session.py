@@ -11,10 +11,9 @@ The first octet chooses the configuration and how the policy answers, the rest i
 """
 import re
 
+from mailfilter._core import fsm, session
 from mailfilter._core.data import unstuff
 from mailfilter._core.session import Limits, Session
-
-from mailfilter._core import fsm, session
 
 from . import running
 
