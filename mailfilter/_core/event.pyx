@@ -7,9 +7,6 @@ Must not know: how the session came to it.
 """
 cimport cython
 
-from mailfilter._core.address cimport Path
-from mailfilter._core.reply cimport Reply
-
 cdef extern from *:
     const char* MAILFILTER_ABI_STAMP
 

@@ -18,9 +18,8 @@ Must not know: sockets, clocks, policies, where a message goes. It says 250 to a
 cimport cython
 from libc.string cimport memchr
 
-from mailfilter._core.address cimport Path
 from mailfilter._core.buffer cimport (
-    LINE_BARE_CR, LINE_BARE_LF, LINE_LONG, LINE_NONE, LINE_READY, LineBuffer, WriteBuffer)
+    LINE_BARE_LF, LINE_LONG, LINE_NONE, LINE_READY, LineBuffer, WriteBuffer)
 from mailfilter._core.command cimport (
     ARG_HOST, ARG_NONE, ARG_RECIPIENT, ARG_SENDER, ARG_TEXT, CMD_RSET, CMD_UNKNOWN, FLAG_ENDS_SESSION,
     FLAG_JUNK, command_parse, declared_size, recipient_of, sender_of, verb_row)
