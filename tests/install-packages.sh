@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to what building and testing need from outside Python: Debian packages (tests/debian-packages.txt) and, for
-# one interoperability test, nodemailer in build/interop. Silent when all is there.
+# Sees to what building and testing need from outside Python: Debian packages (tests/debian-packages.txt) and, from
+# npm into build/interop, nodemailer (interoperability) and typescript (types of policies). Silent when all is there.
 #
 #   tests/install-packages.sh build    only what `make build` needs; says what is missing, installs when root on Debian
 #   tests/install-packages.sh test     everything
@@ -11,7 +11,7 @@ set -eu
 here=$(dirname "$0")
 python=${PYTHON:-python3}
 need=${1:-test}
-nodemailer=nodemailer@7.0.10
+modules='nodemailer@7.0.10 typescript@5.9.3'
 interop=build/interop
 
 present() {
@@ -57,13 +57,14 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if [ "$need" = test ] && command -v npm >/dev/null 2>&1 && ! grep -qs "\"$nodemailer\"" "$interop/installed"; then
-    echo "installing $nodemailer into $interop"
+if [ "$need" = test ] && command -v npm >/dev/null 2>&1 && ! grep -qsx "$modules" "$interop/installed"; then
+    echo "installing $modules into $interop"
     mkdir -p "$interop"
-    if npm install --prefix "$interop" --no-save --no-audit --no-fund --silent "$nodemailer" >"$interop/npm.log" 2>&1; then
-        echo "\"$nodemailer\"" > "$interop/installed"
+    # shellcheck disable=SC2086
+    if npm install --prefix "$interop" --no-save --no-audit --no-fund --silent $modules >"$interop/npm.log" 2>&1; then
+        echo "$modules" > "$interop/installed"
     else
         tail -n 5 "$interop/npm.log" >&2
-        echo "nodemailer could not be installed; its test will be skipped" >&2
+        echo "$modules could not be installed; their tests will be skipped" >&2
     fi
 fi

@@ -9,19 +9,17 @@
  */
 var domains = Sys.setting('domains').toLowerCase().split(/[\s,]+/).filter(function (name) { return name !== ''; });
 var maildir = Sys.setting('maildir', '');
-var nextHop = Sys.setting('nextHop', '');
+var behind = Sys.setting('nextHop', '');
 
 if (!domains.length) {
     throw new Error("setting 'domains' is empty: give it with --set domains=example.com");
 }
-if (maildir === '' && nextHop === '') {
+if (maildir === '' && behind === '') {
     throw new Error("where should mail go? Give --set maildir=FOLDER or --set nextHop=HOST:PORT");
 }
-if (nextHop !== '') {
-    nextHop = nextHop.match(/^(unix:.+|\[[^\]]+\]|[^:]+)(?::(\d+))?$/);
-    if (!nextHop) {
-        throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
-    }
+var nextHop = behind.match(/^(unix:.+|\[[^\]]+\]|[^:]+)(?::(\d+))?$/);    /* null: there is none */
+if (behind !== '' && !nextHop) {
+    throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
 }
 
 SmtpServer.prototype.smtpMail = function (path) {

@@ -1,0 +1,345 @@
+/*
+ * Mailfilter's whole interface to policies, declared for editors and for the TypeScript compiler.
+ *
+ * For a JavaScript policy put a file jsconfig.json beside it, and an editor completes and checks it:
+ *
+ *     {"compilerOptions": {"checkJs": true, "lib": ["es5"], "types": []},
+ *      "files": ["policy.js", "/path/to/js/mailfilter.d.ts"]}
+ *
+ * Everything here is global. Calls that talk to somebody else (marked "waits") read like any other call: the handler
+ * goes on when the answer is there, and other sessions run meanwhile. They cannot be used at the top level of a policy.
+ */
+
+/** What a handler returns: `new SmtpResponse(...)`, or any object of this form. */
+interface SmtpReply {
+    /** The reply code, 200 to 599. 2xx and 3xx accept, 4xx refuse for now, 5xx for good; 421 closes. */
+    code: number;
+    /** The text. An array, or line feeds in it, make a reply of several lines. It must not be empty. */
+    message: string | string[];
+    /** Close the connection after this reply. */
+    disconnect?: boolean;
+}
+
+/** How a handler without a default may end: a reply, or nothing for "no opinion" (the program answers by itself). */
+type SmtpOpinion = SmtpReply | null | undefined | void;
+
+/** A reply (RFC 5321 §4.2). */
+declare class SmtpResponse implements SmtpReply {
+    /**
+     * @param code 200 to 599
+     * @param message the text; an array, or line feeds in it, give several lines
+     * @param disconnect close the connection after this reply (only a real `true` counts)
+     */
+    constructor(code: number, message: string | string[], disconnect?: boolean);
+    code: number;
+    message: string | string[];
+    disconnect: boolean;
+}
+
+/** A reply of a next hop, as `SmtpClient.readResponse()` gives it. A handler may return it as it is. */
+interface SmtpReceivedResponse extends SmtpResponse {
+    /** One element for each line. */
+    message: string[];
+}
+
+/**
+ * One client's session. The program makes one instance for each connection and calls its methods by name; in them
+ * `this` is that instance. A policy replaces the methods of `SmtpServer.prototype` that it cares for:
+ *
+ *     SmtpServer.prototype.smtpRcpt = function (path) {
+ *         return path.mailbox.domain === 'example.org'
+ *             ? new SmtpResponse(250, '2.1.5 Ok')
+ *             : new SmtpResponse(550, '5.7.1 No mail for that address here');
+ *     };
+ *
+ * A handler that throws, returns nothing where a reply is needed, or returns nonsense, gives the client 451 4.3.0.
+ *
+ * A policy may give an instance properties and methods of its own (`this.smtpClient = ...`); they last for the
+ * connection. They are of type any unless declared: `interface SmtpServer { smtpClient?: SmtpClient }`.
+ */
+declare class SmtpServer {
+    /** Made by the program, never by a policy. */
+    constructor(remoteAddr: string, remotePort: number);
+
+    /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`. */
+    static listenAddress: Array<[address: string, port: number | string] | string>;
+    /** Log the dialogue with clients and next hops, at severity info. */
+    static debugProtocol: boolean;
+    /** Limits of this policy; `--limit` on the command line goes before them. */
+    static limits: SmtpLimits;
+    /** Timeouts of this policy in seconds (or `'5m'`); `--timeout` on the command line goes before them. */
+    static timeouts: SmtpTimeouts;
+
+    /** The client's address; `"local"` for a UNIX socket. */
+    remoteAddr: string;
+    /** The client's port; 0 for a UNIX socket. */
+    remotePort: number;
+    /** What the client called itself in its last accepted HELO or EHLO. */
+    clientname: string | null;
+    /** `"SMTP"` until EHLO is accepted, then `"ESMTP"`. */
+    proto: string;
+    /** The sender of the running transaction. Null while `smtpMail` runs: that is where it is decided. */
+    sender: SmtpPath | null;
+    /** The recipients accepted so far. The one that `smtpRcpt` decides about is not among them yet. */
+    recipients: SmtpPath[];
+    /** Close after the reply. Every reply that a handler returns overwrites it. */
+    disconnect: boolean;
+    /** Our own name, in the greeting and in Received. Set it on the prototype, or with `--hostname`. */
+    hostname: string;
+    /** The name of this session in the log, as `K852-17`. */
+    readonly sessionId: string;
+
+    /** The service extensions that the program can offer, as they stand in an EHLO reply. */
+    extensions(): string[];
+
+    /** The client has connected: the greeting. After 5xx only QUIT is taken; 4xx closes. Default: 220. */
+    smtpInit(): SmtpReply;
+    /** HELO. `hostname` is what the client calls itself. Default: 250. */
+    smtpHelo(hostname: string): SmtpReply;
+    /**
+     * EHLO. Lines after the first are service extensions. Those that the program cannot do are left out on the way to
+     * the client; PIPELINING and SIZE are always there. Default: 250 and all extensions.
+     */
+    smtpEhlo(hostname: string): SmtpReply;
+    /** MAIL: may this sender? Default: 250. */
+    smtpMail(path: SmtpPath): SmtpReply;
+    /** RCPT: may this recipient? Default: 250. */
+    smtpRcpt(path: SmtpPath): SmtpReply;
+    /**
+     * The whole message has arrived: what becomes of it? A 2xx says that it is safe; 3xx is no answer here. Default: 451.
+     *
+     * It is called with `null, null` when the program has given the message up: it was refused (too big, bare line
+     * feeds), could not be stored, or the client went away inside it. The result is not used then.
+     */
+    smtpData(headers: SmtpHeader[] | null, body: SmtpBody | null): SmtpReply | null;
+    /** RSET. A 2xx resets the transaction. Default: 250. */
+    smtpRset(): SmtpReply;
+    /** The session is over, for whatever reason; called once. The result is not used. Default: nothing. */
+    cleanup(): void;
+
+    /** DATA, before the message: 354 lets it come, 4xx and 5xx refuse it. No opinion: 354. */
+    smtpPreData?(): SmtpOpinion;
+    /** The whole message, before `smtpData`: 4xx and 5xx refuse it. No opinion: `smtpData` is asked. */
+    smtpBody?(headers: SmtpHeader[], body: SmtpBody): SmtpOpinion;
+    /** NOOP. No opinion: 250. */
+    smtpNoop?(text?: string): SmtpOpinion;
+    /** VRFY. No opinion: 252. */
+    smtpVrfy?(text: string): SmtpOpinion;
+    /** EXPN. No opinion: 502. */
+    smtpExpn?(text: string): SmtpOpinion;
+    /** HELP. No opinion: 214. */
+    smtpHelp?(text?: string): SmtpOpinion;
+    /** A command that is none; `line` is all of it. No opinion: 500. */
+    smtpUnknown?(line: string): SmtpOpinion;
+    /** QUIT. Whatever the code, the connection is closed after it. No opinion: 221. */
+    smtpQuit?(): SmtpOpinion;
+
+    /**
+     * A Received header for the running message (RFC 5321 §4.4), with the client's verified host name. Waits.
+     * @param id default: the session's identifier
+     * @param recipient for the "for" clause; give it only where there is one recipient
+     */
+    receivedHeader(id?: string | null, recipient?: string | SmtpPath | null): SmtpHeader;
+
+    /** Whatever a policy adds. */
+    [own: string]: any;
+}
+
+/** Limits by name. A number, or a text such as `'64k'`, `'50m'`, `'1g'`. */
+interface SmtpLimits {
+    /** Octets of a command line with its CR LF (500). Default 2048. */
+    line_bytes?: number | string;
+    /** Recipients of one transaction (452). Default 1000. */
+    recipients?: number | string;
+    /** Octets of a message, announced with SIZE (552). Default 50 MiB. */
+    message_bytes?: number | string;
+    /** Octets of a header section (552). Default 256 KiB. */
+    header_bytes?: number | string;
+    /** Fields of a header section (552). Default 1000. */
+    header_fields?: number | string;
+    /** Bad commands that are answered; the next one is 421. Default 20. */
+    errors?: number | string;
+    /** Input that is kept while a handler decides; beyond it the socket is not read. Default 64 KiB. */
+    pending_bytes?: number | string;
+    /** Sessions at one time in one worker (421). Default 2000. */
+    connections?: number | string;
+    /** Octets of a body that stay in memory; the rest goes to a temporary file. Default 256 KiB. */
+    spool_memory_bytes?: number | string;
+}
+
+/** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
+interface SmtpTimeouts {
+    /** Until the client's next command. Default 300. */
+    command?: number | string;
+    /** Until the client's next piece of a message; until the next hop takes more of one. Default 180. */
+    data_block?: number | string;
+    /** One handler, all its waits together. Default 270. */
+    handler?: number | string;
+    /** The same for `smtpData` (and `smtpBody`). Default 570. */
+    message_handler?: number | string;
+    /** Until a next hop has taken the connection. Default 30. */
+    connect?: number | string;
+    /** Until a next hop's greeting. Default 300. */
+    greeting?: number | string;
+    /** Until a next hop's reply to HELO, EHLO, LHLO and to commands that are not named here. Default 300. */
+    hello?: number | string;
+    /** Until a next hop's reply to MAIL. Default 300. */
+    mail?: number | string;
+    /** Until a next hop's reply to RCPT. Default 300. */
+    rcpt?: number | string;
+    /** Until a next hop's reply to DATA. Default 120. */
+    data?: number | string;
+    /** Until a next hop's reply to the message. Default 600. */
+    data_end?: number | string;
+    /** Until a next hop's reply to RSET. Default 20. */
+    reset?: number | string;
+    /** Until a next hop's reply to QUIT. Default 20. */
+    quit?: number | string;
+    /** What running transactions get after SIGTERM. Default 30. */
+    shutdown?: number | string;
+}
+
+/** A connection to a next hop: the mail server behind, or any other that speaks SMTP. */
+declare class SmtpClient {
+    /**
+     * @param host name, IPv4 or IPv6 address, or `"unix:/path"`
+     * @param port default 25
+     */
+    constructor(host: string, port?: number);
+    host: string;
+    port: number;
+    /**
+     * Connects; every address of the host is tried. The greeting is read by `readResponse()`. Waits.
+     * @throws Error "Link has been severed: ..." when no address answers in time
+     */
+    connect(): void;
+    /**
+     * The next reply. Waits.
+     * @throws Error "Input/output error: ..." (connection lost), "Protocol error: ..." (not SMTP), "Connection timed
+     *     out: ..."; the connection is closed then
+     */
+    readResponse(): SmtpReceivedResponse;
+    /**
+     * Sends a command. Read its reply with `readResponse()`.
+     * @param args undefined or null: none
+     * @throws Error for a line break or NUL in it, or a command that is not possible now
+     */
+    sendCommand(verb: string, args?: string | null): void;
+    /**
+     * Sends a message and its final dot, after the reply 354 to DATA. It reads no reply. Waits.
+     * @param headers those of `smtpData`, changed or not; strings are whole header fields
+     * @param body that of `smtpData`, or a text
+     * @throws Error when no message is expected, a header cannot be written, or the connection is lost
+     */
+    sendMessage(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): void;
+    /** Closes the connection without QUIT. Harmless when there is none. */
+    disconnect(): void;
+}
+
+/** The address of a sender or recipient (RFC 5321 §4.1.2) with its parameters. */
+declare class SmtpPath {
+    /** An empty path; fill it with `parse()`. */
+    constructor();
+    /** The source route, without "@": obsolete, nearly always empty. */
+    domains: string[];
+    /** Both null for the null path `<>`; `domain` null for `<postmaster>`. `local` has the client's spelling, quotes too. */
+    mailbox: { local: string | null; domain: string | null };
+    /** ESMTP parameters by upper-case keyword; `true` for one without a value. */
+    params: { [keyword: string]: string | true };
+    /**
+     * Takes a text apart. On success `domains` and `mailbox` are replaced and `params` is emptied.
+     * @returns what follows the path in the text; null when there is no path (nothing is changed then)
+     */
+    parse(text: string): string | null;
+    /** The path in angle brackets, without parameters. */
+    toString(): string;
+    /**
+     * The parameters as they follow the path in a command: `" SIZE=100 BODY=8BITMIME"`, or `""`.
+     * @param only keywords to keep, in upper case; default all
+     */
+    parameters(only?: string[]): string;
+}
+
+/**
+ * A header field (RFC 5322 §2.2). One that came with the message and is not changed goes out as the very bytes that
+ * came in; a changed or new one is written from `name` and `parts`.
+ */
+declare class SmtpHeader {
+    /** @param value an array becomes `parts` itself; without a value there are no parts */
+    constructor(name: string, value?: string | string[] | null);
+    /** `""` for a line of the header section that is no header field. */
+    name: string;
+    /** The value line by line as it is folded. `parts[0]` has no leading blanks, the others keep theirs. */
+    parts: string[];
+    /** The parts, each without leading blanks, joined by one space. */
+    getValue(): string;
+    /** Name, `": "`, and the parts joined by CR LF; no CR LF at the end. */
+    toString(): string;
+    /** Folds the value anew: no line longer than `width` where a blank allows it. Default 78. */
+    refold(width?: number): void;
+}
+
+/** The body of the message that `smtpData` is about. It is kept by the program and is gone when `smtpData` has ended. */
+interface SmtpBody {
+    /** Octets, line ends included, the sender's dots removed. */
+    readonly length: number;
+    /** A label for logs, not the content: `"body of 1234 bytes"`. */
+    toString(): string;
+    /**
+     * A stretch of it as text. Octets that are not UTF-8 become U+DC80 to U+DCFF, one for each.
+     * @param offset octets from the beginning; default 0
+     * @param count octets at most; default and limit 1048576
+     */
+    read(offset?: number, count?: number): string;
+}
+
+/** A local mailbox in the Maildir format. */
+declare class Maildir {
+    /** @param path its folder; made when it is not there (the folder above it must be) */
+    constructor(path: string);
+    path: string;
+    /**
+     * Delivers a message. When this returns, it is safely on disk. Waits.
+     * @param folder a subfolder as Maildir++ has them, `"Junk"` or `"Archive.2026"`; made when it is not there
+     * @returns the name of the new file
+     * @throws Error when it cannot be written
+     */
+    deliver(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null, folder?: string | null): string;
+}
+
+/** Log, settings, output, and facts about the program. */
+declare namespace Sys {
+    const LOG_EMERG: 0, LOG_ALERT: 1, LOG_CRIT: 2, LOG_ERR: 3, LOG_WARNING: 4, LOG_NOTICE: 5, LOG_INFO: 6, LOG_DEBUG: 7;
+    const LOG_PRIMASK: 7;
+    const LOG_KERN: 0, LOG_USER: 8, LOG_MAIL: 16, LOG_DAEMON: 24, LOG_AUTH: 32, LOG_SYSLOG: 40, LOG_LPR: 48, LOG_NEWS: 56;
+    const LOG_UUCP: 64, LOG_CRON: 72, LOG_AUTHPRIV: 80, LOG_FTP: 88;
+    const LOG_LOCAL0: 128, LOG_LOCAL1: 136, LOG_LOCAL2: 144, LOG_LOCAL3: 152;
+    const LOG_LOCAL4: 160, LOG_LOCAL5: 168, LOG_LOCAL6: 176, LOG_LOCAL7: 184;
+    const LOG_FACMASK: 1016;
+
+    /** Name of the user that the program ran as when the policy was loaded; absent when unknown. */
+    const user: string | undefined;
+
+    /** A setting, from `--set NAME=VALUE` or the environment's `MAILFILTER_NAME`. It must be set. */
+    function setting(name: string): string;
+    /** The same; when it is not set, `fallback`. It is converted to a number or boolean when `fallback` is one. */
+    function setting(name: string, fallback: number): number;
+    function setting(name: string, fallback: boolean): boolean;
+    function setting(name: string, fallback: string): string;
+    function setting<T>(name: string, fallback: T): string | T;
+
+    /** Writes a line to the log. Control characters in the text are escaped. @param priority `Sys.LOG_...` */
+    function log(priority: number, text: unknown): void;
+    /** Sends the program's log to syslog from now on. Defaults `"mailfilter"` and `Sys.LOG_MAIL`. */
+    function openlog(ident?: string, facility?: number): void;
+    /** For older policies: does nothing for a module that is known, throws for any other. */
+    function loadModule(name: string): void;
+    /** Writes its arguments to standard output, without separators. */
+    function print(...values: unknown[]): void;
+    /** The same, and a line feed. */
+    function println(...values: unknown[]): void;
+    /** A readable dump of its arguments with their types, one `$N = ...` for each. */
+    function inspect(...values: unknown[]): string;
+    /** Writes `inspect()` of its arguments to standard output. */
+    function dump(...values: unknown[]): void;
+}

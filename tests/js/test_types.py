@@ -1,0 +1,218 @@
+"""js/mailfilter.d.ts against the TypeScript compiler: the policies that come with the program, and small good and bad ones.
+
+And against the running library: what is declared exists there, and the other way round.
+"""
+import json
+import re
+import shutil
+import subprocess
+import textwrap
+from functools import lru_cache
+
+import pytest
+
+from mailfilter import log as logs
+from mailfilter import policy as policies
+from mailfilter.config import Limits, Timeouts
+from mailfilter.policy import library
+
+PROJECT = library.directory().parent
+DECLARATIONS = library.directory() / "mailfilter.d.ts"
+COMPILER = PROJECT / "build/interop/node_modules/typescript/bin/tsc"
+
+needs_compiler = pytest.mark.skipif(
+    not (COMPILER.is_file() and shutil.which("node")),
+    reason="typescript is not installed in build/interop (make test installs it where there is npm)")
+
+
+def problems(folder, *files, strict=False):
+    """What the compiler says against the files, one line each."""
+    configuration = {"compilerOptions": {
+        "noEmit": True, "allowJs": True, "checkJs": True, "target": "es2017", "lib": ["es5"], "types": [],
+        "strict": strict}, "files": [str(DECLARATIONS), *map(str, files)]}
+    (folder / "tsconfig.json").write_text(json.dumps(configuration))
+    done = subprocess.run(["node", COMPILER, "-p", folder, "--pretty", "false"], capture_output=True, text=True, timeout=120)
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", library.shipped_policies())
+def test_the_shipped_policies_have_the_right_types(name, tmp_path):
+    assert problems(tmp_path, library.shipped_policy(name)) == []
+
+
+GOOD = """
+    interface SmtpServer { smtpClient?: SmtpClient }
+    const domains: string[] = Sys.setting('domains', 'example.org').split(',');
+    const most: number = Sys.setting('most', 5), loud: boolean = Sys.setting('loud', false);
+    SmtpServer.listenAddress = [['127.0.0.1', 8025], ['::1', '8025'], 'unix:/run/mailfilter'];
+    SmtpServer.limits = {recipients: 100, message_bytes: '20m'};
+    SmtpServer.timeouts = {command: 60};
+    SmtpServer.debugProtocol = true;
+    SmtpServer.prototype.hostname = 'mx.example.org';
+
+    SmtpServer.prototype.smtpInit = function () {
+        return new SmtpResponse(220, [this.hostname, 'ready'], false);
+    };
+    SmtpServer.prototype.smtpRcpt = function (path) {
+        const domain: string | null = path.mailbox.domain;
+        if (this.recipients.length >= most) {
+            return {code: 452, message: '4.5.3 Enough'};
+        }
+        return domain !== null && domains.indexOf(domain.toLowerCase()) >= 0
+            ? new SmtpResponse(250, '2.1.5 ' + path) : new SmtpResponse(550, '5.7.1 No', true);
+    };
+    SmtpServer.prototype.smtpPreData = function () {
+        return null;
+    };
+    SmtpServer.prototype.smtpNoop = function (text) {
+        Sys.log(Sys.LOG_INFO, text);
+    };
+    SmtpServer.prototype.smtpData = function (headers, body) {
+        if (headers === null || body === null) {
+            return null;
+        }
+        headers = headers.filter(header => header.name.toLowerCase() !== 'x-secret');
+        headers.unshift(this.receivedHeader(undefined, this.recipients[0]), new SmtpHeader('X-Size', String(body.length)));
+        headers[0].refold(72);
+        if (body.read(0, 100).indexOf('GTUBE') >= 0) {
+            return new SmtpResponse(550, '5.7.1 Spam');
+        }
+        const client = this.smtpClient = new SmtpClient('127.0.0.1', 25);
+        client.connect();
+        client.sendCommand('MAIL', 'FROM:' + this.sender + this.sender!.parameters(['SIZE']));
+        client.sendMessage(headers, body);
+        const file: string = new Maildir('/tmp/m').deliver(headers.concat(), body, 'Junk');
+        Sys.println(file, Sys.inspect(headers), Sys.user);
+        return client.readResponse();
+    };
+"""
+
+
+@needs_compiler
+def test_a_typescript_policy(tmp_path):
+    path = tmp_path / "policy.ts"
+    path.write_text(textwrap.dedent(GOOD))
+    assert problems(tmp_path, path, strict=True) == []
+
+
+@needs_compiler
+def test_a_javascript_policy_that_names_no_types(tmp_path):
+    path = tmp_path / "policy.js"
+    path.write_text(textwrap.dedent("""
+        SmtpServer.prototype.relay = function (verb, args) {
+            this.smtpClient.sendCommand(verb, args);
+            return this.smtpClient.readResponse();
+        };
+        SmtpServer.prototype.smtpRcpt = function (path) {
+            return path.mailbox.domain === 'example.org' ? this.relay('RCPT', 'TO:' + path) : new SmtpResponse(550, 'No');
+        };
+    """))
+    assert problems(tmp_path, path) == []
+
+
+BAD = [
+    ("SmtpServer.prototype.smtpRcpt = function (path) { return 'ok'; };", "string"),
+    ("SmtpServer.prototype.smtpRcpt = function (path) { };", "void"),
+    ("SmtpServer.prototype.smtpMail = function (path) { return new SmtpResponse(250, path.mailbox.host); };", "host"),
+    ("SmtpServer.prototype.smtpMail = function (path) { return new SmtpResponse(this.remoteAddr, 'x'); };", "number"),
+    ("SmtpServer.prototype.smtpInit = function () { return {code: 220}; };", "message"),
+    ("SmtpServer.prototype.smtpData = function (headers, body) { return body; };", "SmtpBody"),
+    ("SmtpServer.prototype.smtpBody = function (headers, body) { body.length = 3; };", "read-only"),
+    ("SmtpServer.limits = {recipient: 5};", "recipient"),
+    ("SmtpServer.listenAddress = [['127.0.0.1']];", "port"),
+    ("new SmtpResponse(250);", "Expected"),
+    ("new SmtpClient('mx', '25');", "number"),
+    ("new SmtpClient('mx').send('x');", "send"),
+    ("Sys.log(Sys.LOG_LOUD, 'x');", "LOG_LOUD"),
+    ("Sys.setting('n', 5).toLowerCase();", "toLowerCase"),
+    ("require('fs');", "require"),
+    ("console.log('x');", "console"),
+]
+
+
+@needs_compiler
+def test_mistakes_are_found(tmp_path):
+    paths = []
+    for number, (source, _) in enumerate(BAD):
+        paths.append(tmp_path / f"bad{number}.ts")
+        # A module of its own, so that the files do not see each other's names.
+        paths[-1].write_text(f"export {{}};\n{source}\n")
+    said = problems(tmp_path, *paths, strict=True)
+    for number, (source, word) in enumerate(BAD):
+        about = [line for line in said if f"bad{number}.ts(2," in line]
+        assert any(word in line for line in about), f"{source}: {about}"
+
+
+# What the library has, as the program itself sees it.
+
+PROBE = """
+    function names(object) {
+        return Object.getOwnPropertyNames(object).filter(function (name) { return name !== 'constructor'; }).sort();
+    }
+    SmtpServer.told = {
+        SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
+        SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
+        SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys)
+    };
+    SmtpServer.fields = {
+        SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')), SmtpPath: names(new SmtpPath()),
+        SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir(''))
+    };
+"""
+
+
+@lru_cache(maxsize=1)
+def statics():
+    path = PROJECT / "build" / "probe.js"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(PROBE)
+    try:
+        return policies.load(str(path), {}, log=logs.Log(logs.TextSink(2), logs.ERR)).statics
+    finally:
+        path.unlink()
+
+
+def declared(name):
+    """{member: whether optional} of a class, interface or namespace in the declarations; statics are left out."""
+    text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
+    body = re.search(rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
+    if name == "Sys":
+        return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
+            line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
+    members = {}
+    for member, optional in re.findall(r"^    (?:readonly )?(\w+)(\??)[(:]", body, re.MULTILINE):
+        if member != "constructor":
+            members[member] = bool(optional)
+    return members
+
+
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Sys"])
+def test_what_is_declared_is_there_and_the_other_way_round(name):
+    there = set(statics()["told"][name]) | set(statics()["fields"].get(name, ()))
+    asked_only_if_defined = {member for member, optional in declared(name).items() if optional}
+    assert set(declared(name)) - asked_only_if_defined == there
+    assert not asked_only_if_defined & there
+
+
+def test_the_body_is_declared():
+    source = (library.directory() / "body.js").read_text("utf-8")
+    methods = set(re.findall(r"SmtpBody\.prototype\.(\w+) =", source))
+    assert set(declared("SmtpBody")) == methods | {"length"}
+
+
+def test_handlers_that_are_asked_only_when_defined_are_declared():
+    from mailfilter.net import inbound
+    optional = {member for member, optional in declared("SmtpServer").items() if optional}
+    assert optional == {*inbound._OPTIONAL.values(), "smtpBody"}
+
+
+@pytest.mark.parametrize("name, numbers", [("SmtpLimits", Limits()), ("SmtpTimeouts", Timeouts())])
+def test_limits_and_timeouts_are_declared_with_their_defaults(name, numbers):
+    assert list(declared(name)) == list(vars(numbers))
+    text = DECLARATIONS.read_text("utf-8")
+    for key, value in vars(numbers).items():
+        told = re.search(rf"Default ([0-9]+)( KiB| MiB)?\. \*/\n    {key}\?:", text)
+        assert told, f"{key} says no default"
+        assert int(told[1]) * {None: 1, " KiB": 1 << 10, " MiB": 1 << 20}[told[2]] == value
