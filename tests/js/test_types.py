@@ -117,7 +117,7 @@ BAD = [
     ("SmtpServer.prototype.smtpRcpt = function (path) { };", "void"),
     ("SmtpServer.prototype.smtpMail = function (path) { return new SmtpResponse(250, path.mailbox.host); };", "host"),
     ("SmtpServer.prototype.smtpMail = function (path) { return new SmtpResponse(this.remoteAddr, 'x'); };", "number"),
-    ("SmtpServer.prototype.smtpInit = function () { return {code: 220}; };", "message"),
+    ("SmtpServer.prototype.smtpInit = function () { return {code: 220}; };", "SmtpReply"),
     ("SmtpServer.prototype.smtpData = function (headers, body) { return body; };", "SmtpBody"),
     ("SmtpServer.prototype.smtpBody = function (headers, body) { body.length = 3; };", "read-only"),
     ("SmtpServer.limits = {recipient: 5};", "recipient"),
@@ -177,7 +177,8 @@ def statics():
 def declared(name):
     """{member: whether optional} of a class, interface or namespace in the declarations; statics are left out."""
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
-    body = re.search(rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
+    opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
+    body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
     if name == "Sys":
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
