@@ -1,0 +1,78 @@
+"""Writes the tables of the documents that exist in the program already: states, operations.
+
+    .venv/bin/python docs/generate.py           bring the documents up to date
+    .venv/bin/python docs/generate.py --check   exit status 1 if one is not (a test does the same)
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. Everything around it is written by
+hand. Must not know what a table means: that is the business of the text around it.
+"""
+import re
+import sys
+from pathlib import Path
+
+from mailfilter._core import fsm
+from mailfilter.policy.operations import OPERATIONS
+
+DOCS = Path(__file__).resolve().parent
+_PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+
+
+def _rows(*rows):
+    head, *rest = rows
+    return "".join("| " + " | ".join(row) + " |\n" for row in (head, ["---"] * len(head), *rest))
+
+
+def _states(table, states, inputs):
+    """One row for each thing that happens, one column for each state."""
+    open_states = [(number, name) for number, name in enumerate(states) if name != "CLOSED"]
+    body = []
+    for number, name in enumerate(inputs):
+        cells = [states[table[state, number]] if (state, number) in table else "–" for state, _ in open_states]
+        if any(cell != "–" for cell in cells):
+            body.append([name, *cells])
+    return _rows(["", *(f"in {name}" for _, name in open_states)], *body)
+
+
+def server_states():
+    """The machine that faces the client."""
+    return _states(fsm.SERVER_TABLE, fsm.STATE_NAMES, fsm.INPUT_NAMES)
+
+
+def client_states():
+    """The machine that faces the next hop."""
+    return _states(fsm.CLIENT_TABLE, fsm.CLIENT_STATE_NAMES, fsm.CLIENT_INPUT_NAMES)
+
+
+def operations():
+    """The table of operations."""
+    def yes(flag):
+        return "yes" if flag else "no"
+    return _rows(["operation", "waits", "deadline", "effects", "while loading", "when it fails"], *(
+        [f"`{operation.name}`", yes(operation.waits), operation.deadline or "–", yes(operation.effects),
+         yes(operation.loading), operation.failure] for operation in OPERATIONS))
+
+
+PARTS = {"server-states": server_states, "client-states": client_states, "operations": operations}
+
+
+def renewed(text):
+    """`text` with its generated parts as they should be. KeyError: a part that nothing generates."""
+    return _PART.sub(lambda found: found[1] + "\n" + PARTS[found[2]]() + "\n" + found[3], text)
+
+
+def main():
+    """Write, or with --check compare; the exit status."""
+    stale = []
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text("utf-8")
+        if renewed(text) != text:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                path.write_text(renewed(text), "utf-8")
+    for path in stale:
+        print(f"{path}: {'is not up to date' if '--check' in sys.argv else 'written'}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
