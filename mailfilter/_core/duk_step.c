@@ -24,29 +24,28 @@ static arena *region_of(duk_context *ctx) {
     return memory.udata;
 }
 
-/* host.now(name, …): an operation that is answered at once. */
-static duk_ret native_now(duk_context *ctx) {
-    duk_host *host = region_of(ctx)->host;
+static duk_ret protected_now(duk_context *ctx, void *udata) {
+    duk_host *host = udata;
+    duk_frame *frame = host_frame(host);
     int n = duk.get_top(ctx);
-    Py_CLEAR(host->arguments);
-    Py_CLEAR(host->result);
-    host->count = 0;
-    host->arguments = PyTuple_New(n);
-    if (!host->arguments) {
+    frame->count = 0;
+    frame->arguments = PyTuple_New(n);
+    if (!frame->arguments) {
         PyErr_Clear();
         duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "out of memory");
         duk.throw_raw(ctx);
     }
     for (int i = 0; i < n; i++)
-        value_get(ctx, host, i, &((PyTupleObject *)host->arguments)->ob_item[i], 0);
-    int failed = step_host(host->owner, host->arguments, &host->result);
-    Py_CLEAR(host->arguments);
+        value_get(ctx, host, i, &((PyTupleObject *)frame->arguments)->ob_item[i], 0);
+    int failed = step_host(host->owner, frame->arguments, &frame->result);
+    Py_CLEAR(frame->arguments);
     if (failed) {
         const char *name = "Error", *message = "operation failed";
-        if (host->result && PyTuple_CheckExact(host->result) && PyTuple_GET_SIZE(host->result) == 2) {
-            const char *text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(host->result, 0));
+        PyObject *told = frame->result;
+        if (told && PyTuple_CheckExact(told) && PyTuple_GET_SIZE(told) == 2) {
+            const char *text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(told, 0));
             if (text) name = text; else PyErr_Clear();
-            text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(host->result, 1));
+            text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(told, 1));
             if (text) message = text; else PyErr_Clear();
         }
         duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", message);
@@ -54,11 +53,25 @@ static duk_ret native_now(duk_context *ctx) {
             duk.push_string(ctx, name);
             duk.put_prop_string(ctx, -2, "name");
         }
-        Py_CLEAR(host->result);
         duk.throw_raw(ctx);
     }
-    value_push(ctx, host, host->result, 0);
-    Py_CLEAR(host->result);
+    value_push(ctx, host, frame->result, 0);
+    return 1;
+}
+
+/* host.now(name, …): an operation that is answered at once. The inner protection is there to drop this call's
+ * anchors, and only those, whichever way it ends. */
+static duk_ret native_now(duk_context *ctx) {
+    duk_host *host = region_of(ctx)->host;
+    if (host->depth == HOST_NESTING_LIMIT) {
+        duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "operations below getters are nested too deeply");
+        duk.throw_raw(ctx);
+    }
+    host->depth++;
+    int threw = duk.safe_call(ctx, protected_now, host, 0, 1);
+    duk_frame_clear(host_frame(host));
+    host->depth--;
+    if (threw) duk.throw_raw(ctx);
     return 1;
 }
 
@@ -111,8 +124,9 @@ static duk_ret protected_call(duk_context *ctx, void *udata) {
     duk.push_heapptr(ctx, job->region->entries[job->entry]);
     for (int i = 0; i < n; i++) value_push(ctx, host, PyTuple_GET_ITEM(job->arguments, i), 0);
     duk.call(ctx, n);
-    host->count = 0;
-    value_get(ctx, host, -1, &host->result, 0);
+    duk_frame *frame = host_frame(host);
+    frame->count = 0;
+    value_get(ctx, host, -1, &frame->result, 0);
     return 1;
 }
 
@@ -120,12 +134,13 @@ static duk_ret protected_call(duk_context *ctx, void *udata) {
 static duk_ret protected_describe(duk_context *ctx, void *udata) {
     static const char *const parts[] = {"name", "message", "fileName", "lineNumber", "stack"};
     duk_host *host = udata;
-    Py_CLEAR(host->result);
-    host->count = 0;
-    host->result = PyTuple_New(6);
-    if (!host->result) { PyErr_Clear(); return 0; }
-    for (int i = 0; i < 6; i++) PyTuple_SET_ITEM(host->result, i, Py_NewRef(Py_None));
-    PyObject **slot = ((PyTupleObject *)host->result)->ob_item;
+    duk_frame *frame = host_frame(host);
+    Py_CLEAR(frame->result);
+    frame->count = 0;
+    frame->result = PyTuple_New(6);
+    if (!frame->result) { PyErr_Clear(); return 0; }
+    for (int i = 0; i < 6; i++) PyTuple_SET_ITEM(frame->result, i, Py_NewRef(Py_None));
+    PyObject **slot = ((PyTupleObject *)frame->result)->ob_item;
     if (duk.get_type(ctx, -1) == DUK_TYPE_OBJECT && duk.get_error_code(ctx, -1) != 0) {
         for (int i = 0; i < 5; i++) {
             duk.get_prop_string(ctx, -1, parts[i]);
@@ -161,13 +176,13 @@ static enum step_status run(struct job *job, duk_protected work, PyObject **resu
     if (duk.safe_call(ctx, work, job, 0, 1) == 0) status = STEP_OK;
     else {
         status = STEP_THREW;
-        if (duk.safe_call(ctx, protected_describe, host, 0, 1) != 0 && !host->result) host->result = NULL;
+        duk.safe_call(ctx, protected_describe, host, 0, 1);
         duk.pop(ctx);
     }
     duk.pop(ctx);
     fatal_exit = outer;
-    *result = host->result;                              /* the reference moves to the caller */
-    host->result = NULL;
+    *result = host->frames[0].result;                    /* the reference moves to the caller */
+    host->frames[0].result = NULL;
     duk_host_clear(host);
     return status;
 }

@@ -6,13 +6,18 @@
 
 PyObject *value_undefined;
 
-void duk_host_clear(duk_host *host) {
-    Py_CLEAR(host->arguments);
-    Py_CLEAR(host->result);
-    if (host->scratch) {
-        PyMem_Free(host->scratch);
-        host->scratch = NULL;
+void duk_frame_clear(duk_frame *frame) {
+    Py_CLEAR(frame->arguments);
+    Py_CLEAR(frame->result);
+    if (frame->scratch) {
+        PyMem_Free(frame->scratch);
+        frame->scratch = NULL;
     }
+}
+
+void duk_host_clear(duk_host *host) {
+    for (unsigned i = 0; i <= host->depth; i++) duk_frame_clear(&host->frames[i]);
+    host->depth = 0;
 }
 
 static void refuse(duk_context *ctx, const char *what) {
@@ -57,8 +62,9 @@ static void push_octets(duk_context *ctx, duk_host *host, const char *text, size
     }
     char *out = PyMem_Malloc(n + 2 * bad);
     if (!out) refuse(ctx, "out of memory");
-    if (host->scratch) PyMem_Free(host->scratch);
-    host->scratch = out;
+    duk_frame *frame = host_frame(host);
+    if (frame->scratch) PyMem_Free(frame->scratch);
+    frame->scratch = out;
     size_t o = 0;
     for (i = 0; i < n;) {
         int len = sequence_length(p + i, n - i);
@@ -74,7 +80,7 @@ static void push_octets(duk_context *ctx, duk_host *host, const char *text, size
         }
     }
     duk.push_lstring(ctx, out, o);
-    host->scratch = NULL;
+    frame->scratch = NULL;
     PyMem_Free(out);
 }
 
@@ -100,10 +106,11 @@ static void push_text(duk_context *ctx, duk_host *host, PyObject *text) {
     if (out) memcpy(out, PyBytes_AS_STRING(encoded), (size_t)n);
     Py_DECREF(encoded);
     if (!out) refuse(ctx, "out of memory");
-    if (host->scratch) PyMem_Free(host->scratch);
-    host->scratch = out;
+    duk_frame *frame = host_frame(host);
+    if (frame->scratch) PyMem_Free(frame->scratch);
+    frame->scratch = out;
     duk.push_lstring(ctx, out, (size_t)n);
-    host->scratch = NULL;
+    frame->scratch = NULL;
     PyMem_Free(out);
 }
 
@@ -175,7 +182,7 @@ static PyObject *string_to_python(duk_context *ctx, int index) {
 void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int depth) {
     PyObject *made = NULL;
     if (depth > VALUE_DEPTH_LIMIT) refuse(ctx, "value is nested too deeply (or contains itself)");
-    if (++host->count > VALUE_COUNT_LIMIT) refuse(ctx, "value has too many elements");
+    if (++host_frame(host)->count > VALUE_COUNT_LIMIT) refuse(ctx, "value has too many elements");
     switch (duk.get_type(ctx, index)) {
     case DUK_TYPE_BOOLEAN:
         made = PyBool_FromLong((long)duk.get_boolean(ctx, index));
@@ -225,11 +232,11 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
             Py_XSETREF(*slot, dict);
             duk.enumerate(ctx, index, DUK_ENUM_OWN);
             while (duk.next(ctx, -1, 1)) {          /* [… enum key value] */
-                PyObject *box = PyList_New(1);      /* holds the value while it grows */
+                PyObject *box = PyList_New(2);      /* holds the value while it grows, and the key */
                 PyObject *key = box ? string_to_python(ctx, -2) : NULL;
+                if (key) PyList_SET_ITEM(box, 1, key);
                 int kept = key && PyDict_SetItem(dict, key, box) == 0;
-                Py_XDECREF(box);                    /* from here on the dictionary keeps both */
-                Py_XDECREF(key);
+                Py_XDECREF(box);                    /* from here on the dictionary keeps it */
                 if (!kept) {
                     PyErr_Clear();
                     refuse(ctx, "out of memory");

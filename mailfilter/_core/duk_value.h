@@ -31,19 +31,32 @@
 
 enum {
     VALUE_DEPTH_LIMIT = 16,             /* nesting of arrays and objects, both ways */
-    VALUE_COUNT_LIMIT = 200000          /* elements in one value that a policy hands out */
+    VALUE_COUNT_LIMIT = 200000,         /* elements in one value that a policy hands out */
+    HOST_NESTING_LIMIT = 8              /* host.now below a getter or finalizer that runs inside another conversion */
 };
 
-/* What belongs to one heap but lies outside its region: anchors for what is under construction. */
-typedef struct duk_host {
-    void *owner;                        /* the Heap object (borrowed; it owns this struct) */
-    PyObject *arguments;                /* anchors: dropped by duk_host_clear */
+/* Anchors of one entry: what is under construction while something that may throw still runs. */
+typedef struct duk_frame {
+    PyObject *arguments;
     PyObject *result;
     char *scratch;
     size_t count;                       /* elements converted in the running conversion */
+} duk_frame;
+
+/* What belongs to one heap but lies outside its region. A conversion may run JavaScript of the policy (a getter, a
+ * Proxy trap, a finalizer), and that may call host.now: each entry has a frame of its own, so that the inner one
+ * never drops what the outer one is still building. */
+typedef struct duk_host {
+    void *owner;                        /* the Heap object (borrowed; it owns this struct) */
+    unsigned depth;                     /* the frame in use; 0: the call from outside */
+    duk_frame frames[HOST_NESTING_LIMIT + 1];
 } duk_host;
 
-/* Drop whatever is anchored. Cannot throw. */
+static inline duk_frame *host_frame(duk_host *host) { return &host->frames[host->depth]; }
+
+/* Drop what one frame anchors. Cannot throw. */
+void duk_frame_clear(duk_frame *frame);
+/* Drop what all frames anchor, and leave them. Cannot throw. */
 void duk_host_clear(duk_host *host);
 
 /* Push a Python value (borrowed reference). */
