@@ -159,6 +159,7 @@
             host.rethrowing = false;
             if (thread === null) {
                 thread = new Thread(loop);
+                host.coroutine(thread);
             }
             return go(job, null);
         },

@@ -106,7 +106,7 @@ arena *arena_open(size_t cap) {
             break;
         }
     if (!a) {
-        a = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        a = mmap(NULL, cap + ARENA_SLACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (a == MAP_FAILED) return NULL;
     }
     arena_begin(a, cap);
@@ -120,14 +120,21 @@ void arena_close(arena *a) {
     memset((char *)a + sizeof *a, 0xDB, a->top - sizeof *a);   /* a stale pointer must not find old data */
 #endif
     if (pooled == ARENA_POOL_LIMIT) {
-        munmap(a, a->cap);
+        munmap(a, a->cap + ARENA_SLACK);
         return;
     }
     /* Pages far above what a usual session touches go back to the system. */
     size_t keep = (size_t)1 << 20;
-    if (a->top > keep) madvise((char *)a + keep, a->cap - keep, MADV_DONTNEED);
+    if (a->top > keep) madvise((char *)a + keep, a->cap + ARENA_SLACK - keep, MADV_DONTNEED);
     pool[pooled++] = a;
 }
 
 size_t arena_pooled(void) { return pooled; }
 size_t arena_in_use(void) { return in_use; }
+
+size_t arena_free_bytes(const arena *a) {
+    size_t total = 0;
+    for (int class = 0; class < ARENA_CLASSES; class++)
+        for (void *ptr = a->free_list[class]; ptr; ptr = *(void **)ptr) total += *header_of(ptr) + HEADER;
+    return total;
+}

@@ -19,7 +19,8 @@
 
 enum {
     ARENA_CLASSES = 160,        /* 63 classes of 8-byte steps up to 504 bytes, then 4 for each doubling */
-    ARENA_LARGEST_CAP = 1 << 30, ARENA_POOL_LIMIT = 256      /* regions kept for the next heap, at most */
+    ARENA_SLACK = 1 << 16,      /* mapped behind the cap: room for asking a stopped heap where it was */
+    ARENA_LARGEST_CAP = 1 << 30, ARENA_POOL_LIMIT = 64       /* regions kept for the next heap, at most */
 };
 
 typedef struct arena {
@@ -29,6 +30,7 @@ typedef struct arena {
     size_t denied;              /* size of the allocation that met the cap last, 0: none did */
     void *host;                 /* who owns the heap in this region (a struct duk_host), outside the region */
     void *context;              /* the heap's first duk_context, inside the region */
+    void *coroutine;            /* the duk_context that handlers run in, inside the region; NULL: none */
     void *entries[8];           /* functions of the library that the host calls, inside the region */
     void *free_list[ARENA_CLASSES];
 } arena;
@@ -42,6 +44,9 @@ void arena_close(arena *a);
 /* Regions in the pool now, and regions in use now (for leak checks). */
 size_t arena_pooled(void);
 size_t arena_in_use(void);
+
+/* Bytes below the high-water mark that are free. */
+size_t arena_free_bytes(const arena *a);
 
 /* The three functions that Duktape calls; udata is the arena. */
 void *arena_alloc(void *udata, size_t size);

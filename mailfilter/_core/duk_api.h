@@ -100,6 +100,8 @@ enum {
     F(put_prop_index, unsigned, (duk_context *, int, unsigned)) \
     F(put_global_string, unsigned, (duk_context *, const char *)) \
     F(del_prop_string, unsigned, (duk_context *, int, const char *)) \
+    F(get_context, duk_context *, (duk_context *, int)) \
+    F(inspect_callstack_entry, void, (duk_context *, int)) \
     F(enumerate, void, (duk_context *, int, unsigned)) \
     F(next, unsigned, (duk_context *, int, unsigned))
 

@@ -1,5 +1,6 @@
 /* Enters JavaScript under protection; see duk_step.h. */
 #include "duk_step.h"
+#include "watch.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -7,13 +8,16 @@
 
 step_host_call step_host;
 
-enum { ENTRIES = sizeof ((arena *)0)->entries / sizeof (void *) };
+enum {
+    ENTRIES = sizeof ((arena *)0)->entries / sizeof (void *),
+    ENTRY_COROUTINE_FIRST = 1, ENTRY_COROUTINE_LAST = 3     /* start, resume, fail: js/engine.js */
+};
 
 /* Where a fatal error of the running heap jumps to. One thread runs JavaScript, one heap at a time. */
-static jmp_buf *fatal_exit;
+static sigjmp_buf *fatal_exit;
 
 static void on_fatal(void *udata, const char *message) {
-    if (fatal_exit) longjmp(*fatal_exit, 1);
+    if (fatal_exit) siglongjmp(*fatal_exit, 1);
     fprintf(stderr, "mailfilter: JavaScript engine failed outside a protected call: %s\n", message ? message : "?");
     abort();
 }
@@ -75,6 +79,12 @@ static duk_ret native_now(duk_context *ctx) {
     return 1;
 }
 
+/* host.coroutine(thread): the coroutine that handlers run in from now on, so that the watchdog can tell its line. */
+static duk_ret native_coroutine(duk_context *ctx) {
+    region_of(ctx)->coroutine = duk.get_context(ctx, 0);
+    return 0;
+}
+
 /* host.entries(f, g, …): the functions that step_call reaches by number. Kept alive by the stash. */
 static duk_ret native_entries(duk_context *ctx) {
     arena *region = region_of(ctx);
@@ -92,7 +102,7 @@ struct job {
     arena *region;
     const char *name, *source;
     size_t length;
-    int entry;
+    int entry, in_coroutine;
     PyObject *arguments;
 };
 
@@ -102,6 +112,8 @@ static duk_ret protected_setup(duk_context *ctx, void *udata) {
     duk.put_prop_string(ctx, -2, "now");
     duk.push_c_function(ctx, native_entries, DUK_VARARGS);
     duk.put_prop_string(ctx, -2, "entries");
+    duk.push_c_function(ctx, native_coroutine, 1);
+    duk.put_prop_string(ctx, -2, "coroutine");
     duk.put_global_string(ctx, "host");
     return 0;
 }
@@ -158,21 +170,25 @@ static duk_ret protected_describe(duk_context *ctx, void *udata) {
     return 0;
 }
 
-static enum step_status run(struct job *job, duk_protected work, PyObject **result) {
+static enum step_status run(struct job *job, duk_protected work, unsigned budget_ms, PyObject **result) {
     arena *region = job->region;
     duk_context *ctx = region->context;
     duk_host *host = region->host;
-    jmp_buf here, *outer = fatal_exit;
+    sigjmp_buf here, *outer = fatal_exit;
     enum step_status status;
+    int jumped;
     if (!ctx) return STEP_DEAD;
     duk_host_clear(host);
     fatal_exit = &here;
-    if (setjmp(here)) {
+    jumped = sigsetjmp(here, 0);
+    if (jumped) {
+        watch_end();
         region->context = NULL;
         fatal_exit = outer;
         duk_host_clear(host);
-        return STEP_DEAD;
+        return jumped == 2 ? STEP_STOPPED : STEP_DEAD;
     }
+    watch_begin(region, job->in_coroutine, &here, budget_ms);
     if (duk.safe_call(ctx, work, job, 0, 1) == 0) status = STEP_OK;
     else {
         status = STEP_THREW;
@@ -180,6 +196,12 @@ static enum step_status run(struct job *job, duk_protected work, PyObject **resu
         duk.pop(ctx);
     }
     duk.pop(ctx);
+    if (watch_end()) {
+        region->context = NULL;
+        fatal_exit = outer;
+        duk_host_clear(host);
+        return STEP_STOPPED;
+    }
     fatal_exit = outer;
     *result = host->frames[0].result;                    /* the reference moves to the caller */
     host->frames[0].result = NULL;
@@ -188,10 +210,10 @@ static enum step_status run(struct job *job, duk_protected work, PyObject **resu
 }
 
 int step_create(arena *region, duk_host *host) {
-    jmp_buf here, *outer = fatal_exit;
+    sigjmp_buf here, *outer = fatal_exit;
     region->host = host;
     fatal_exit = &here;
-    if (setjmp(here)) {
+    if (sigsetjmp(here, 0)) {
         fatal_exit = outer;
         region->context = NULL;
         return -1;
@@ -203,22 +225,24 @@ int step_create(arena *region, duk_host *host) {
     return ok ? 0 : -1;
 }
 
-enum step_status step_load(arena *region, const char *name, const char *source, size_t length, PyObject **result) {
+enum step_status step_load(arena *region, const char *name, const char *source, size_t length, unsigned budget_ms,
+                           PyObject **result) {
     struct job job = {.region = region, .name = name, .source = source, .length = length};
-    return run(&job, protected_load, result);
+    return run(&job, protected_load, budget_ms, result);
 }
 
-enum step_status step_call(arena *region, int entry, PyObject *arguments, PyObject **result) {
-    struct job job = {.region = region, .entry = entry, .arguments = arguments};
+enum step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result) {
+    struct job job = {.region = region, .entry = entry, .arguments = arguments,
+                      .in_coroutine = entry >= ENTRY_COROUTINE_FIRST && entry <= ENTRY_COROUTINE_LAST};
     if (entry < 0 || entry >= ENTRIES || !region->entries[entry]) return STEP_DEAD;
-    return run(&job, protected_call, result);
+    return run(&job, protected_call, budget_ms, result);
 }
 
 void step_collect(arena *region) {
-    jmp_buf here, *outer = fatal_exit;
+    sigjmp_buf here, *outer = fatal_exit;
     if (!region->context) return;
     fatal_exit = &here;
-    if (setjmp(here)) region->context = NULL;
+    if (sigsetjmp(here, 0)) region->context = NULL;
     else duk.gc(region->context, 0);
     fatal_exit = outer;
 }

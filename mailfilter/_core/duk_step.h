@@ -14,7 +14,12 @@
 #include "arena.h"
 #include "duk_value.h"
 
-enum step_status { STEP_OK = 0, STEP_THREW = 1, STEP_DEAD = 2 };
+enum step_status {
+    STEP_OK = 0,
+    STEP_THREW = 1,
+    STEP_DEAD = 2,              /* the engine failed beyond an exception */
+    STEP_STOPPED = 3            /* the watchdog stopped it; watch_last() tells where. The heap is dead */
+};
 
 /* Called by the native function host.now(name, …): *result gets a new reference, or, with -1, a
  * (class name, message) tuple. Never lets an exception out. */
@@ -24,9 +29,11 @@ extern step_host_call step_host;
 /* Make the heap inside the region: Duktape's built-ins and the global `host`. 0, or -1. */
 int step_create(arena *region, duk_host *host);
 /* Compile and run `source` as a program named `name`. */
-enum step_status step_load(arena *region, const char *name, const char *source, size_t length, PyObject **result);
+/* Each may burn `budget_ms` of CPU. */
+enum step_status step_load(arena *region, const char *name, const char *source, size_t length, unsigned budget_ms,
+                           PyObject **result);
 /* Call library function number `entry` (registered by host.entries(...)) with a tuple of arguments. */
-enum step_status step_call(arena *region, int entry, PyObject *arguments, PyObject **result);
+enum step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result);
 /* Run the collector. */
 void step_collect(arena *region);
 

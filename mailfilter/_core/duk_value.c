@@ -204,7 +204,8 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
         } else if (duk.is_array(ctx, index)) {
             duk.require_stack(ctx, 4);
             if (index < 0) index += duk.get_top(ctx);
-            size_t n = duk.get_length(ctx, index);
+            size_t n;
+            n = duk.get_length(ctx, index);
             if (n > VALUE_COUNT_LIMIT) refuse(ctx, "array is too long");
             PyObject *list = PyList_New(0);
             if (!list) break;
@@ -231,7 +232,10 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
             if (!dict) break;
             Py_XSETREF(*slot, dict);
             duk.enumerate(ctx, index, DUK_ENUM_OWN);
-            while (duk.next(ctx, -1, 1)) {          /* [… enum key value] */
+            for (;;) {                              /* [… enum key value] */
+                unsigned more;
+                more = duk.next(ctx, -1, 1);
+                if (!more) break;
                 PyObject *box = PyList_New(2);      /* holds the value while it grows, and the key */
                 PyObject *key = box ? string_to_python(ctx, -2) : NULL;
                 if (key) PyList_SET_ITEM(box, 1, key);

@@ -19,6 +19,7 @@ cdef extern from "arena.h" nogil:
     void arena_close(arena *a)
     size_t arena_pooled()
     size_t arena_in_use()
+    size_t arena_free_bytes(const arena *a)
 
 cdef extern from "duk_value.h":
     ctypedef struct duk_host:
@@ -33,9 +34,11 @@ cdef extern from "duk_step.h":
         STEP_OK
         STEP_THREW
         STEP_DEAD
+        STEP_STOPPED
     int step_create(arena *region, duk_host *host)
-    step_status step_load(arena *region, const char *name, const char *source, size_t length, PyObject **result)
-    step_status step_call(arena *region, int entry, PyObject *arguments, PyObject **result)
+    step_status step_load(arena *region, const char *name, const char *source, size_t length, unsigned budget_ms,
+                          PyObject **result)
+    step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result)
     void step_collect(arena *region)
 
 cdef extern from "image.h":
@@ -61,3 +64,12 @@ cdef extern from "image.h":
     int image_hibernate(const image *im, arena *a, remains *r)
     void image_wake(const image *im, arena *a, remains *r)
     void remains_free(remains *r)
+
+cdef extern from "watch.h":
+    ctypedef struct watch_place:
+        int line
+        const char *file
+    ctypedef struct watch_report:
+        int count
+        watch_place *places
+    const watch_report *watch_last()

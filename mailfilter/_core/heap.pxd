@@ -15,12 +15,13 @@ cdef class Heap:
     cdef object answer              # callable(name, *arguments) for host.now, or None
     cdef Image origin               # what it was copied from, or None
     cdef remains kept               # of a sleeping heap
+    cdef unsigned slice_ms          # CPU that one entry into JavaScript may burn
     cdef bint fixed                 # the region is one of an image's builds
     cdef readonly bint running      # JavaScript is on the C stack right now
     cdef readonly bint asleep
 
     cdef int _restore_header(self) noexcept
     cdef int _enter(self) except -1
-    cdef object _leave(self, int status, PyObject *result)
+    cdef object _leave(self, int status, PyObject *result, unsigned budget_ms)
     cpdef close(self)
     cpdef wake(self)

@@ -25,6 +25,8 @@ cdef extern from *:
 _abi_stamp = (<bytes>MAILFILTER_ABI_STAMP).decode()
 
 DEFAULT_HEAP_BYTES = 8 << 20
+DEFAULT_SLICE_MS = 50           # CPU milliseconds of one entry into JavaScript
+DEFAULT_LOAD_MS = 5000          # and of loading a program
 
 
 class Undefined:
@@ -56,6 +58,15 @@ class ScriptError(Exception):
 
 class HeapDead(Exception):
     """The heap cannot be used any more: the engine failed beyond an exception, or it was closed."""
+
+
+class HeapStopped(HeapDead):
+    """The watchdog stopped JavaScript that used up its time; the heap is dead. places: [(file, line), …] of where it
+    was, innermost first, as far as known."""
+
+    def __init__(self, message, places):
+        super().__init__(message)
+        self.places = places
 
 
 class HostError(Exception):
@@ -113,6 +124,7 @@ cdef class Heap:
         memset(&self.host, 0, sizeof(self.host))
         memset(&self.kept, 0, sizeof(self.kept))
         self.host.owner = <void *>self
+        self.slice_ms = DEFAULT_SLICE_MS
 
     def __init__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None, build=None):
         if self.region != NULL:
@@ -183,6 +195,11 @@ cdef class Heap:
         return self.region.top if self.region != NULL and not self.asleep else 0
 
     @property
+    def free_bytes(self):
+        """Bytes of used_bytes that are free again."""
+        return c.arena_free_bytes(self.region) if self.region != NULL and not self.asleep else 0
+
+    @property
     def over_limit(self):
         """Whether an allocation was ever refused because the heap's cap was reached."""
         return self.region != NULL and not self.asleep and self.region.denied != 0
@@ -201,41 +218,54 @@ cdef class Heap:
         self.running = True
         return 0
 
-    cdef object _leave(self, int status, PyObject *result):
+    cdef object _leave(self, int status, PyObject *result, unsigned budget_ms):
         cdef object value = None
+        cdef const c.watch_report *report
         self.running = False
         if result != NULL:
             value = <object>result
             Py_XDECREF(result)
         if status == c.STEP_OK:
             return value
+        if status == c.STEP_STOPPED:
+            report = c.watch_last()
+            places = [((<bytes>report.places[i].file).decode("utf-8", "replace"), report.places[i].line)
+                      for i in range(report.count)]
+            raise HeapStopped(f"stopped after {budget_ms} ms of CPU", places)
         if status == c.STEP_DEAD:
             raise HeapDead("the JavaScript heap is dead" + (": memory limit reached" if self.over_limit else ""))
         if type(value) is not tuple:
             raise ScriptError("Error", "unknown (no memory to describe it)", None, None, None)
         raise ScriptError(*value[:5])
 
-    def load(self, str name, bytes source):
-        """Run `source` (UTF-8) as a program; `name` is what tracebacks call it. ScriptError when it throws."""
+    def load(self, str name, bytes source, unsigned budget_ms=DEFAULT_LOAD_MS):
+        """Run `source` (UTF-8) as a program; `name` is what tracebacks call it. ScriptError when it throws,
+        HeapStopped when it takes more than budget_ms of CPU."""
         cdef PyObject *result = NULL
         cdef bytes encoded = name.encode()
         cdef int status
         self._enter()
-        status = c.step_load(self.region, encoded, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source), &result)
-        return self._leave(status, result)
+        status = c.step_load(self.region, encoded, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source), budget_ms,
+                             &result)
+        return self._leave(status, result, budget_ms)
 
     def call(self, int entry, *arguments):
-        """Call the library's entry function number `entry`; its result as a Python value."""
+        """Call the library's entry function number `entry`; its result as a Python value. ScriptError when it throws,
+        HeapStopped when it takes more than allow() says."""
         cdef PyObject *result = NULL
         cdef int status
         self._enter()
-        status = c.step_call(self.region, entry, <PyObject *>arguments, &result)
-        return self._leave(status, result)
+        status = c.step_call(self.region, entry, <PyObject *>arguments, self.slice_ms, &result)
+        return self._leave(status, result, self.slice_ms)
 
     def collect(self):
         """Run the garbage collector."""
         if not self.dead and not self.running:
             c.step_collect(self.region)
+
+    def allow(self, unsigned slice_ms):
+        """Let one call take at most `slice_ms` milliseconds of CPU (default DEFAULT_SLICE_MS)."""
+        self.slice_ms = max(slice_ms, 1)
 
     def answer_with(self, answer):
         """Let `answer(name, *arguments)` serve host.now() from now on; None: nothing is answered."""
@@ -306,3 +336,4 @@ cdef class Image:
     def relocations(self):
         """Pointers that are moved in every copy."""
         return self.im.relocated
+

@@ -11,10 +11,10 @@ static inline uint64_t *words_of(const void *region) { return (uint64_t *)region
 
 arena *image_region(size_t cap, unsigned number) {
     void *at = (void *)(uintptr_t)(IMAGE_FIRST_BASE + number * IMAGE_DISTANCE);
-    arena *a = mmap(at, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    arena *a = mmap(at, cap + ARENA_SLACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (a == MAP_FAILED) return NULL;
     if (a != at) {                      /* a kernel before 4.17 takes the address for a hint */
-        munmap(a, cap);
+        munmap(a, cap + ARENA_SLACK);
         return NULL;
     }
     arena_begin(a, cap);
@@ -24,7 +24,7 @@ arena *image_region(size_t cap, unsigned number) {
     return a;
 }
 
-void image_region_close(arena *a) { munmap(a, a->cap); }
+void image_region_close(arena *a) { munmap(a, a->cap + ARENA_SLACK); }
 
 static inline int is_pointer(uint64_t first, uint64_t second, uint64_t base, size_t used) {
     return second - first == IMAGE_DISTANCE && first >= base && first < base + used;
@@ -185,7 +185,7 @@ int image_hibernate(const image *im, arena *a, remains *r) {
         }
     memcpy(r->behind, (char *)a + im->used, r->tail);
     r->bytes = n * (sizeof *r->indexes + sizeof *r->values) + r->tail;
-    size_t cap = a->cap;
+    size_t cap = a->cap + ARENA_SLACK;
     madvise(a, cap, MADV_DONTNEED);
     return 0;
 }
