@@ -1,0 +1,162 @@
+/* Ticks, and the jump; see watch.h. */
+#define _GNU_SOURCE
+#include "watch.h"
+#include "duk_api.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+static volatile sig_atomic_t running;           /* a slice is under way */
+static volatile unsigned long slice;            /* its number */
+static volatile unsigned limit_ticks;
+static sigjmp_buf *escape;
+static arena *region;
+
+static unsigned long seen;                      /* the slice that the last tick saw, and for how many ticks */
+static unsigned ticks;
+
+static watch_report report;
+static volatile sig_atomic_t looking;           /* the handler is asking the engine where it is */
+static struct sigaction old_segv, old_bus;
+static int inside;                              /* whether the slice runs in the region's coroutine */
+
+static int started;
+static timer_t timer;
+static uintptr_t engine_from, engine_to;        /* the engine's instructions */
+
+static int find_text(struct dl_phdr_info *info, size_t size, void *base) {
+    if (info->dlpi_addr != (uintptr_t)base) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_X)) {
+            engine_from = info->dlpi_addr + header->p_vaddr;
+            engine_to = engine_from + header->p_memsz;
+        }
+    }
+    return 1;
+}
+
+static uintptr_t interrupted_at(const void *context) {
+    const ucontext_t *c = context;
+#if defined(__x86_64__)
+    return (uintptr_t)c->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    return (uintptr_t)c->uc_mcontext.pc;
+#else
+#error "the watchdog needs to know where this processor keeps its instruction pointer"
+#endif
+}
+
+static void on_bad_memory(int signal) {
+    (void)signal;
+    if (looking) siglongjmp(*escape, 2);
+    _exit(139);
+}
+
+/* Ask the engine which lines are on its call stack. It was interrupted anywhere, so that it may crash, loop or throw
+ * while it looks: the first two lead to the escape, the last to wherever an error goes, and from there at the next
+ * tick or at watch_end to the same end. The heap is not used again in any case. */
+static void look(void) {
+    struct sigaction mine = {.sa_handler = on_bad_memory, .sa_flags = SA_NODEFER};
+    duk_context *ctx = inside && region->coroutine ? region->coroutine : region->context;
+    report.count = 0;
+    sigaction(SIGSEGV, &mine, &old_segv);
+    sigaction(SIGBUS, &mine, &old_bus);
+    looking = 1;
+    region->cap += ARENA_SLACK;
+    for (int level = -1; level >= -24 && report.count < WATCH_PLACES; level--) {
+        duk.inspect_callstack_entry(ctx, level);
+        if (duk.get_type(ctx, -1) != DUK_TYPE_OBJECT) break;
+        duk.get_prop_string(ctx, -1, "lineNumber");
+        int line = duk.get_int(ctx, -1);
+        duk.pop(ctx);
+        duk.get_prop_string(ctx, -1, "function");
+        duk.get_prop_string(ctx, -1, "fileName");
+        const char *file = duk.get_string(ctx, -1);
+        if (file && line > 0) {
+            watch_place *place = &report.places[report.count];
+            place->line = line;
+            strncpy(place->file, file, WATCH_NAME_BYTES - 1);
+            place->file[WATCH_NAME_BYTES - 1] = 0;
+            report.count++;
+        }
+        duk.pop_n(ctx, 3);
+    }
+}
+
+static void looked(void) {
+    region->cap -= ARENA_SLACK;
+    looking = 0;
+    sigaction(SIGSEGV, &old_segv, NULL);
+    sigaction(SIGBUS, &old_bus, NULL);
+}
+
+static void on_tick(int signal, siginfo_t *info, void *context) {
+    int kept = errno;
+    (void)signal;
+    if (looking) siglongjmp(*escape, 2);            /* a whole tick of looking: it loops, or went astray */
+    if (!running) return;
+    if (slice != seen) {
+        seen = slice;
+        ticks = 0;
+        return;
+    }
+    ticks += 1 + (info->si_overrun > 0 ? (unsigned)info->si_overrun : 0);
+    if (ticks < limit_ticks) return;
+    uintptr_t at = interrupted_at(context);
+    if (at < engine_from || at >= engine_to) return;
+    look();
+    errno = kept;
+    siglongjmp(*escape, 2);
+}
+
+/* A forked process has no timer of its own yet. */
+static void forget(void) { started = 0; }
+
+static void start(void) {
+    static int registered;
+    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 3};
+    struct itimerspec every = {{0, WATCH_TICK_MS * 1000000L}, {0, WATCH_TICK_MS * 1000000L}};
+    Dl_info engine;
+    started = 1;
+    if (!registered) {
+        registered = 1;
+        pthread_atfork(NULL, NULL, forget);
+        if (dladdr(*(void **)&duk.call, &engine)) dl_iterate_phdr(find_text, engine.dli_fbase);
+    }
+    sigaction(SIGRTMIN + 3, &action, NULL);
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0) timer_settime(timer, 0, &every, NULL);
+}
+
+void watch_begin(arena *a, int in_coroutine, sigjmp_buf *where, unsigned budget_ms) {
+    if (!started) start();
+    region = a;
+    inside = in_coroutine;
+    escape = where;
+    limit_ticks = budget_ms / WATCH_TICK_MS + 1;
+    slice++;
+    running = 1;
+}
+
+int watch_end(void) {
+    running = 0;
+    if (!looking) return 0;
+    looked();
+    return 1;
+}
+
+const watch_report *watch_last(void) { return &report; }
