@@ -113,6 +113,8 @@ class Timeouts(_Numbers):
     Towards the next hop: `connect`, `greeting`, `hello`, `mail`, `rcpt`, `data`, `data_block` (until it
     takes more of the message), `data_end` (its reply to the final dot), `reset`, `quit`.
 
+    JavaScript: `idle_heap` (a session that has waited so long gives the pages of its heap back until the client speaks).
+
     The process: `shutdown` (running transactions may take this long to finish after SIGTERM).
     """
 
@@ -129,6 +131,7 @@ class Timeouts(_Numbers):
     data_end: float = 600.0
     reset: float = 20.0
     quit: float = 20.0
+    idle_heap: float = 3.0
     shutdown: float = 30.0
 
     _noun = "timeout"
@@ -137,7 +140,8 @@ class Timeouts(_Numbers):
 
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
-          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0}
+          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20, "slice_ms": 5, "session_ms": 50,
+          "operations": 1}
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,9 @@ class Limits(_Numbers):
     transaction (452). `message_bytes`: one message, announced with SIZE (552).
     `header_bytes`, `header_fields`: the header section (552). `errors`: bad commands until 421.
     `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
-    `connections`: sessions at one time in one worker (421). `spool_memory_bytes`: of a message body, before the
+    `connections`: sessions at one time in one worker (421). `heap_bytes`: the JavaScript heap of one session (451, or 421
+    when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
+    of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451). `spool_memory_bytes`: of a message body, before the
     rest goes to a temporary file.
     """
 
@@ -161,6 +167,10 @@ class Limits(_Numbers):
     pending_bytes: int = 64 << 10
     connections: int = 2000
     spool_memory_bytes: int = 256 << 10
+    heap_bytes: int = 8 << 20
+    slice_ms: int = 50
+    session_ms: int = 2000
+    operations: int = 20000
 
     _noun = "limit"
     _parse = staticmethod(parse_size)

@@ -16,6 +16,7 @@ cdef class Heap:
     cdef Image origin               # what it was copied from, or None
     cdef remains kept               # of a sleeping heap
     cdef unsigned slice_ms          # CPU that one entry into JavaScript may burn
+    cdef unsigned long long spent_ns    # wall time inside JavaScript, which is CPU time but for preemption
     cdef bint fixed                 # the region is one of an image's builds
     cdef readonly bint running      # JavaScript is on the C stack right now
     cdef readonly bint asleep

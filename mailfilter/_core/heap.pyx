@@ -29,6 +29,18 @@ DEFAULT_SLICE_MS = 50           # CPU milliseconds of one entry into JavaScript
 DEFAULT_LOAD_MS = 5000          # and of loading a program
 
 
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline unsigned long long now_ns(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (unsigned long long)t.tv_sec * 1000000000ULL + (unsigned long long)t.tv_nsec;
+    }
+    """
+    unsigned long long now_ns() nogil
+
+
 class Undefined:
     """The type of UNDEFINED, which becomes JavaScript's undefined (None becomes null)."""
 
@@ -61,12 +73,18 @@ class HeapDead(Exception):
 
 
 class HeapStopped(HeapDead):
-    """The watchdog stopped JavaScript that used up its time; the heap is dead. places: [(file, line), …] of where it
-    was, innermost first, as far as known."""
+    """The watchdog stopped JavaScript that used up its time; the heap is dead.
+
+    places: [(file, line), …] of where it was, innermost first, as far as known. The attributes of a ScriptError are
+    there, too, so that both are reported alike.
+    """
 
     def __init__(self, message, places):
         super().__init__(message)
         self.places = places
+        self.name, self.message = "Stopped", message
+        self.file, self.line = places[0] if places else (None, None)
+        self.stack = "".join(f"    at ? ({file}:{line})\n" for file, line in places)
 
 
 class HostError(Exception):
@@ -190,9 +208,19 @@ cdef class Heap:
         return self.kept.bytes if self.asleep else 0
 
     @property
+    def spent_ms(self):
+        """Milliseconds spent in this heap so far, loading included for a heap that was not copied."""
+        return self.spent_ns / 1e6
+
+    @property
     def used_bytes(self):
         """Bytes of the region in use (high-water mark), 0 when closed or asleep."""
         return self.region.top if self.region != NULL and not self.asleep else 0
+
+    @property
+    def limit_bytes(self):
+        """The cap of the heap, 0 when closed or asleep."""
+        return self.region.cap if self.region != NULL and not self.asleep else 0
 
     @property
     def free_bytes(self):
@@ -244,9 +272,12 @@ cdef class Heap:
         cdef PyObject *result = NULL
         cdef bytes encoded = name.encode()
         cdef int status
+        cdef unsigned long long begun
         self._enter()
+        begun = now_ns()
         status = c.step_load(self.region, encoded, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source), budget_ms,
                              &result)
+        self.spent_ns += now_ns() - begun
         return self._leave(status, result, budget_ms)
 
     def call(self, int entry, *arguments):
@@ -254,8 +285,11 @@ cdef class Heap:
         HeapStopped when it takes more than allow() says."""
         cdef PyObject *result = NULL
         cdef int status
+        cdef unsigned long long begun
         self._enter()
+        begun = now_ns()
         status = c.step_call(self.region, entry, <PyObject *>arguments, self.slice_ms, &result)
+        self.spent_ns += now_ns() - begun
         return self._leave(status, result, self.slice_ms)
 
     def collect(self):

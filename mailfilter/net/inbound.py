@@ -39,7 +39,7 @@ class Inbound(asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "transport", "session", "context", "driver", "_asked",
-                 "_spool", "_timer", "_last_input", "_reading", "_writable", "_draining", "_closing", "_lost",
+                 "_spool", "_timer", "_last_input", "_slept", "_reading", "_writable", "_draining", "_closing", "_lost",
                  "_cleaned", "_debug_line", "_started", "messages", "accepted", "faults")
 
     def __init__(self, worker, label):
@@ -56,6 +56,7 @@ class Inbound(asyncio.Protocol):
         self._spool = None
         self._timer = None
         self._last_input = 0.0
+        self._slept = False
         self._reading = True
         self._writable = True
         self._draining = False
@@ -85,13 +86,13 @@ class Inbound(asyncio.Protocol):
         self.session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
-            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, resolver=worker.resolver,
+            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, limits=worker.limits, resolver=worker.resolver,
             extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
         self.driver = Driver(worker.policy, self.context, self.remote)
         if worker.policy.debug_protocol:
             self._debug_line = b""
         self._started = self._last_input = worker.loop.time()
-        self._timer = worker.loop.call_later(worker.timeouts.command, self._tick)
+        self._timer = worker.loop.call_later(min(worker.timeouts.idle_heap, worker.timeouts.command), self._tick)
         self._advance()
 
     def data_received(self, data):
@@ -100,6 +101,10 @@ class Inbound(asyncio.Protocol):
         if self._closing or session is None:
             return
         self._last_input = self.worker.loop.time()
+        if self._slept:
+            self._slept = False
+            self._timer.cancel()
+            self._timer = self.worker.loop.call_later(self.worker.timeouts.idle_heap, self._tick)
         if self._debug_line is not None:
             self._debug_input(data)
         session.feed(data)
@@ -346,21 +351,24 @@ class Inbound(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _tick(self):
-        """Is the client still there? Looked at when a timeout could have passed, not at every input."""
+        """Is the client still there? Looked at when a time could have passed, not at every input."""
         worker = self.worker
-        now = worker.loop.time()
-        allowed = worker.timeouts.data_block if self.session.state == ST_DATA else worker.timeouts.command
-        if self._asked is not None:
-            self._timer = worker.loop.call_later(allowed, self._tick)
+        timeouts = worker.timeouts
+        allowed = timeouts.data_block if self.session.state == ST_DATA else timeouts.command
+        idle = worker.loop.time() - self._last_input
+        if self._asked is None and idle >= allowed:
+            self._timer = None
+            self.session.refuse(421, [b"4.4.2 Nothing came for %d seconds, closing" % allowed])
+            self._writable = True
+            self._advance()
             return
-        left = self._last_input + allowed - now
-        if left > 0:
-            self._timer = worker.loop.call_later(left, self._tick)
-            return
-        self._timer = None
-        self.session.refuse(421, [b"4.4.2 Nothing came for %d seconds, closing" % allowed])
-        self._writable = True
-        self._advance()
+        if idle >= timeouts.idle_heap:
+            self.driver.sleep()
+            self._slept = True          # the next input sets the clock anew
+            wait = allowed - idle if idle < allowed else allowed
+        else:
+            wait = min(timeouts.idle_heap, allowed) - idle
+        self._timer = worker.loop.call_later(max(wait, 0.001), self._tick)
 
     def _open_next_hop(self, host, port):
         return NextHop(self.worker.loop, host, port, self.worker.timeouts, self.log, self.session_id,

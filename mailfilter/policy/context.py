@@ -9,23 +9,25 @@ __all__ = ["SessionContext"]
 class SessionContext:
     """The few things of a session that a handler's operations reach.
 
-    loop, log, session_id, settings, hostname, timeouts, resolver: as their names say; resolver may be None.
+    loop, log, session_id, settings, hostname, timeouts, limits, resolver: as their names say; resolver may be None.
     extensions: the service extensions this session can offer, list of str.
     open_next_hop: callable(host, port) giving a connection that is not open yet.
     varying: set by operations whose answer is another one each time (clock, random numbers).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     """
 
-    __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "resolver", "extensions",
+    __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
                  "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying")
 
-    def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, resolver, extensions, open_next_hop):
+    def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
+                 open_next_hop):
         self.loop = loop
         self.log = log
         self.session_id = session_id
         self.settings = settings
         self.hostname = hostname
         self.timeouts = timeouts
+        self.limits = limits
         self.resolver = resolver
         self.extensions = extensions
         self.open_next_hop = open_next_hop

@@ -17,6 +17,10 @@ from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
 __all__ = ["Driver", "Outcome"]
 
 
+# Allowed beyond the limit of operations: what a policy needs to end properly.
+_ALWAYS = frozenset(("client.close", "client.spoil", "clock.now"))
+
+
 class Outcome:
     """How a handler ended.
 
@@ -37,7 +41,7 @@ class Outcome:
 class Driver:
     """One session's handlers. One runs at a time."""
 
-    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds")
+    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds", "_operations")
 
     def __init__(self, policy, context, remote):
         """remote: (address, port) of the client as SmtpServer instances have it."""
@@ -50,6 +54,7 @@ class Driver:
         self._done = None
         self._timer = None
         self._seconds = 0.0
+        self._operations = 0            # asked for so far in this session
 
     @property
     def started(self):
@@ -76,6 +81,7 @@ class Driver:
         try:
             if self._heap is None:
                 self._heap = self.policy.new_heap(self._answer)
+                self._heap.allow(self.context.limits.slice_ms)
                 self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
             result = self._heap.call(engine.START, (handler, *arguments))
         except (ScriptError, HeapDead, PolicyError, MemoryError) as error:
@@ -111,6 +117,7 @@ class Driver:
         if operation is None:
             raise HostError(f"there is no operation {name}")
         operation.check(arguments)
+        self._count(name)
         self._waiting = waiting = Waiting(self.context.loop, name, self._settled)
         return operation.run(self.context, waiting, *arguments)
 
@@ -150,6 +157,10 @@ class Driver:
             self._timer = None
 
     def _finished(self, result):
+        spent, limit = self._heap.spent_ms, self.context.limits.session_ms
+        if spent > limit:
+            self._heap.close()
+            return self._faulted(PolicyError(f"the session's JavaScript has used up its {limit} ms"))
         self._end()
         if len(result) == 1:
             return Outcome()
@@ -173,6 +184,8 @@ class Driver:
             fault = PolicyError(str(error) or type(error).__name__)
         if fault.line is None:
             fault.file, fault.line, fault.column, fault.source_line = self.policy.place_of_handler(handler)
+        if self._heap is not None and self._heap.over_limit:
+            fault.message += f" (the heap's limit of {self._heap.limit_bytes} bytes was reached)"
         fault.message = f"{handler}: {fault.message}"
         return Outcome(disconnect=disconnect, fault=fault, dead=dead)
 
@@ -190,6 +203,11 @@ class Driver:
         name = self._waiting.name if self._waiting is not None else "?"
         self._abandon()
         self._report(self._faulted(PolicyError(f"no time left after {self._seconds:g} s of waiting (for {name})")))
+
+    def sleep(self):
+        """The session is idle: give the pages of its heap back until the next handler."""
+        if self._heap is not None:
+            self._heap.sleep()
 
     def give_up(self):
         """Forget the running handler, if any, without an outcome: the session ends."""
@@ -209,4 +227,10 @@ class Driver:
         operation = AT_ONCE.get(name)
         if operation is None:
             raise HostError(f"there is no operation {name}")
+        self._count(name)
         return operation.perform(self.context, arguments)
+
+    def _count(self, name):
+        self._operations += 1
+        if self._operations > self.context.limits.operations and name not in _ALWAYS:
+            raise HostError(f"{name}: the session has used up its {self.context.limits.operations} operations")
