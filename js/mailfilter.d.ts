@@ -165,6 +165,14 @@ interface SmtpLimits {
     connections?: number | string;
     /** Octets of a body that stay in memory; the rest goes to a temporary file. Default 256 KiB. */
     spool_memory_bytes?: number | string;
+    /** Octets of JavaScript memory of a session (451, or 421 when it cannot go on). Default 8 MiB. */
+    heap_bytes?: number | string;
+    /** Milliseconds of CPU that JavaScript takes without waiting (421). Default 50. */
+    slice_ms?: number | string;
+    /** Milliseconds in the JavaScript of a whole session (421). Default 2000. */
+    session_ms?: number | string;
+    /** What the handlers of a whole session may ask of the program (451). Default 20000. */
+    operations?: number | string;
 }
 
 /** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
@@ -195,6 +203,8 @@ interface SmtpTimeouts {
     reset?: number | string;
     /** Until a next hop's reply to QUIT. Default 20. */
     quit?: number | string;
+    /** After so long without anything to do, a session's JavaScript memory is given back until the client speaks. Default 3. */
+    idle_heap?: number | string;
     /** What running transactions get after SIGTERM. Default 30. */
     shutdown?: number | string;
 }
