@@ -89,10 +89,12 @@ void *arena_realloc(void *udata, void *ptr, size_t size) {
     return bigger;
 }
 
+size_t arena_first_block(void) { return (sizeof (arena) + 15) & ~(size_t)15; }
+
 void arena_begin(arena *a, size_t cap) {
     memset(a, 0, sizeof *a);
     a->cap = cap;
-    a->top = (sizeof *a + 15) & ~(size_t)15;
+    a->top = arena_first_block();
 }
 
 arena *arena_open(size_t cap) {
@@ -137,4 +139,12 @@ size_t arena_free_bytes(const arena *a) {
     for (int class = 0; class < ARENA_CLASSES; class++)
         for (void *ptr = a->free_list[class]; ptr; ptr = *(void **)ptr) total += *header_of(ptr) + HEADER;
     return total;
+}
+
+void arena_each_free(const arena *a, void (*visit)(void *data, size_t from, size_t to), void *data) {
+    for (int class = 0; class < ARENA_CLASSES; class++)
+        for (void *ptr = a->free_list[class]; ptr; ptr = *(void **)ptr) {
+            size_t from = (size_t)((char *)ptr - (char *)a);
+            visit(data, from + sizeof (void *), from + *header_of(ptr));
+        }
 }

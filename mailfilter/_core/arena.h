@@ -48,6 +48,12 @@ size_t arena_in_use(void);
 /* Bytes below the high-water mark that are free. */
 size_t arena_free_bytes(const arena *a);
 
+/* Offset of the first block's header, where blocks follow one another: a size_t of the data's size, and the data. */
+size_t arena_first_block(void);
+/* Call visit(data, from, to) for the inside of every free block: offsets in bytes from the region's start, behind the
+ * link that the block's first word is. */
+void arena_each_free(const arena *a, void (*visit)(void *data, size_t from, size_t to), void *data);
+
 /* The three functions that Duktape calls; udata is the arena. */
 void *arena_alloc(void *udata, size_t size);
 void *arena_realloc(void *udata, void *ptr, size_t size);

@@ -48,6 +48,7 @@ cdef extern from "image.h":
         IMAGE_SIZES_DIFFER
         IMAGE_VALUES_DIFFER
         IMAGE_RANDOM_NOT_FOUND
+        IMAGE_NOT_MOVABLE
         IMAGE_COPY_DIFFERS
     ctypedef struct image:
         size_t used

@@ -319,6 +319,7 @@ VERDICTS = {
     c.IMAGE_SIZES_DIFFER: "building it again used another amount of memory",
     c.IMAGE_VALUES_DIFFER: "building it again gave other values",
     c.IMAGE_RANDOM_NOT_FOUND: "the engine's random state was not found",
+    c.IMAGE_NOT_MOVABLE: "its blocks cannot be moved together",
     c.IMAGE_COPY_DIFFERS: "a copy is not what was built in its place",
 }
 

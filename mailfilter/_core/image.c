@@ -2,6 +2,7 @@
 #include "image.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,6 +53,103 @@ static void relocate(char *to, const image *im) {
 }
 
 static void forget_host(arena *a) { a->host = NULL; }
+
+/* One block of the region: its data begins at `from` and ends at `to` (offsets); afterwards at `moved_to`. */
+struct block {
+    size_t from, to, moved_to;
+    int is_free;
+};
+
+struct blocks {
+    struct block *list;
+    size_t count;
+};
+
+static void mark_free(void *data, size_t from, size_t to) {
+    struct blocks *b = data;
+    size_t low = 0, high = b->count;
+    (void)to;
+    from -= sizeof (void *);
+    while (low + 1 < high) {
+        size_t middle = (low + high) / 2;
+        if (b->list[middle].from <= from) low = middle; else high = middle;
+    }
+    b->list[low].is_free = 1;
+}
+
+/* The block that an offset belongs to. A pointer may stand right behind its block (the end of a stack). */
+static const struct block *block_of(const struct blocks *b, size_t offset) {
+    size_t low = 0, high = b->count;
+    if (b->count == 0 || offset < b->list[0].from) return NULL;
+    while (low + 1 < high) {
+        size_t middle = (low + high) / 2;
+        if (b->list[middle].from <= offset) low = middle; else high = middle;
+    }
+    return offset <= b->list[low].to ? &b->list[low] : NULL;
+}
+
+/* Move the blocks of the image together: compiling leaves holes, which every copy would carry. Every pointer is
+ * known, so every block can move. 0, or -1 when there is no memory for it (the image stays as it was). */
+static int compact(image *im) {
+    arena *a = (arena *)im->bytes;
+    struct blocks blocks = {NULL, 0};
+    size_t first = arena_first_block(), at, top = first, kept = 0;
+    for (at = first; at < im->used; at += sizeof (size_t) + *(size_t *)(im->bytes + at)) blocks.count++;
+    blocks.list = calloc(blocks.count + 1, sizeof *blocks.list);
+    char *packed = calloc(1, im->used);
+    uint64_t *old = words_of(im->bytes), *new = words_of(packed);
+    if (!blocks.list || !packed || blocks.count == 0) goto fail;
+    blocks.count = 0;
+    for (at = first; at < im->used; at += sizeof (size_t) + *(size_t *)(im->bytes + at)) {
+        struct block *b = &blocks.list[blocks.count++];
+        b->from = at + sizeof (size_t);
+        b->to = b->from + *(size_t *)(im->bytes + at);
+    }
+    /* The free lists hold addresses of the first build: look at it where it still lies. */
+    arena_each_free((const arena *)(uintptr_t)im->base, mark_free, &blocks);
+    memcpy(packed, im->bytes, first);
+    memset(((arena *)packed)->free_list, 0, sizeof a->free_list);
+    for (size_t i = 0; i < blocks.count; i++) {
+        struct block *b = &blocks.list[i];
+        if (b->is_free) continue;
+        b->moved_to = top + sizeof (size_t);
+        memcpy(packed + top, im->bytes + b->from - sizeof (size_t), b->to - b->from + sizeof (size_t));
+        top += b->to - b->from + sizeof (size_t);
+    }
+    for (size_t i = 0; i < im->relocated; i++) {
+        size_t place = (size_t)im->relocations[i] * 8, goal = (size_t)(old[im->relocations[i]] - im->base);
+        const struct block *in = block_of(&blocks, place), *to = block_of(&blocks, goal);
+        if (place >= first) {
+            if (!in || place == in->to) goto fail;                  /* a pointer in a block's header: not understood */
+            if (in->is_free) continue;
+            place = in->moved_to + (place - in->from);
+        } else if (place >= offsetof(arena, free_list) && place < offsetof(arena, free_list) + sizeof a->free_list) continue;
+        if (goal == 0) new[place / 8] = im->base;                   /* the region itself, as udata */
+        else if (goal < first || !to) goto fail;
+        else if (to->is_free) {                                     /* left over where nothing reads it */
+            new[place / 8] = 0;
+            continue;
+        } else new[place / 8] = im->base + to->moved_to + (goal - to->from);
+        im->relocations[kept++] = (uint32_t)(place / 8);
+    }
+    for (int i = 0; i < 2; i++) {
+        size_t place = (size_t)im->random[i] * 8;
+        const struct block *in = block_of(&blocks, place);
+        if (!in || in->is_free) goto fail;
+        im->random[i] = (uint32_t)((in->moved_to + (place - in->from)) / 8);
+    }
+    ((arena *)packed)->top = top;
+    im->relocated = kept;
+    im->used = top;
+    free(im->bytes);
+    im->bytes = packed;
+    free(blocks.list);
+    return 0;
+fail:
+    free(blocks.list);
+    free(packed);
+    return -1;
+}
 
 enum image_verdict image_make(image *im, arena *first, arena *second, arena *third) {
     memset(im, 0, sizeof *im);
@@ -109,6 +207,10 @@ enum image_verdict image_make(image *im, arena *first, arena *second, arena *thi
         return IMAGE_COPY_DIFFERS;
     }
     free(moved);
+    if (compact(im) != 0) {
+        image_free(im);
+        return IMAGE_NOT_MOVABLE;
+    }
     uint32_t *fitting = realloc(im->relocations, im->relocated * sizeof *fitting);
     if (fitting) im->relocations = fitting;
     return IMAGE_GOOD;
@@ -163,30 +265,47 @@ static const uint64_t *moved_image(const image *im, const arena *a) {
     return word;
 }
 
+struct blank {
+    const uint64_t *fresh;
+    char *now;
+    size_t used;
+};
+
+/* What lies in a free block is nothing: make it equal to the image, or to the zeros behind it. */
+static void blank_free(void *data, size_t from, size_t to) {
+    struct blank *b = data;
+    size_t inside = to < b->used ? to : b->used;
+    if (from < inside) memcpy(b->now + from, (const char *)b->fresh + from, inside - from);
+    if (to > b->used) {
+        size_t at = from > b->used ? from : b->used;
+        memset(b->now + at, 0, to - at);
+    }
+}
+
 int image_hibernate(const image *im, arena *a, remains *r) {
     const uint64_t *fresh = moved_image(im, a), *now = words_of(a);
-    size_t count = im->used / 8, n = 0;
+    size_t top = a->top > im->used ? a->top : im->used, inside = im->used / 8, all = (top + 7) / 8, n = 0;
     memset(r, 0, sizeof *r);
     if (!fresh) return -1;
-    for (size_t i = 0; i < count; i++) n += fresh[i] != now[i];
-    r->words = n;
-    r->tail = a->top > im->used ? a->top - im->used : 0;
+    struct blank b = {.fresh = fresh, .now = (char *)a, .used = im->used};
+    arena_each_free(a, blank_free, &b);
+    for (size_t i = 0; i < inside; i++) n += fresh[i] != now[i];
+    for (size_t i = inside; i < all; i++) n += now[i] != 0;
     r->indexes = malloc(n * sizeof *r->indexes + 1);
     r->values = malloc(n * sizeof *r->values + 1);
-    r->behind = malloc(r->tail + 1);
-    if (!r->indexes || !r->values || !r->behind) {
+    if (!r->indexes || !r->values) {
         remains_free(r);
         return -1;
     }
-    for (size_t i = 0, k = 0; i < count; i++)
-        if (fresh[i] != now[i]) {
-            r->indexes[k] = (uint32_t)i;
-            r->values[k++] = now[i];
+    for (size_t i = 0; i < all; i++)
+        if (now[i] != (i < inside ? fresh[i] : 0)) {
+            r->indexes[r->words] = (uint32_t)i;
+            r->values[r->words++] = now[i];
         }
-    memcpy(r->behind, (char *)a + im->used, r->tail);
-    r->bytes = n * (sizeof *r->indexes + sizeof *r->values) + r->tail;
-    size_t cap = a->cap + ARENA_SLACK;
-    madvise(a, cap, MADV_DONTNEED);
+    r->top = top;
+    r->bytes = n * (sizeof *r->indexes + sizeof *r->values);
+    size_t room = a->cap + ARENA_SLACK;
+    madvise(a, room, MADV_DONTNEED);        /* from here on the region is all zeros */
     return 0;
 }
 
@@ -195,13 +314,11 @@ void image_wake(const image *im, arena *a, remains *r) {
     relocate((char *)a, im);
     uint64_t *word = words_of(a);
     for (size_t k = 0; k < r->words; k++) word[r->indexes[k]] = r->values[k];
-    memcpy((char *)a + im->used, r->behind, r->tail);
     remains_free(r);
 }
 
 void remains_free(remains *r) {
     free(r->indexes);
     free(r->values);
-    free(r->behind);
     memset(r, 0, sizeof *r);
 }

@@ -28,6 +28,7 @@ enum image_verdict {
     IMAGE_SIZES_DIFFER,         /* the builds used different amounts of memory */
     IMAGE_VALUES_DIFFER,        /* a word differs that is neither pointer nor random state: see `at` */
     IMAGE_RANDOM_NOT_FOUND,     /* no two words of random state */
+    IMAGE_NOT_MOVABLE,          /* its blocks cannot be moved together: a pointer that is not understood */
     IMAGE_COPY_DIFFERS          /* a copy moved to the third base is not what was built there */
 };
 
@@ -58,11 +59,10 @@ arena *image_copy(const image *im);
  * stays reserved, because the heap can only be put together again at its own address.
  */
 typedef struct remains {
-    size_t words;               /* differing words inside the image's size: index and value pairs */
+    size_t words;               /* words that differ from the image, or behind it from zero */
     uint32_t *indexes;
     uint64_t *values;
-    size_t tail;                /* bytes behind the image's size */
-    char *behind;
+    size_t top;                 /* where the region ended */
     size_t bytes;               /* what all this takes */
 } remains;
 
