@@ -282,43 +282,69 @@ static void blank_free(void *data, size_t from, size_t to) {
     }
 }
 
+enum { RELATIVE = 0x80, PACKED_WORD_LIMIT = 5 + 1 + 8 };
+
+/* One word: the distance from the word before (7 bits an octet, low first), then how many octets follow and whether
+ * they are an offset into the region, then those octets, low first. */
+static unsigned char *pack(unsigned char *out, size_t distance, uint64_t value, uint64_t base, size_t room) {
+    unsigned char kind = 0;
+    for (; distance >= 0x80; distance >>= 7) *out++ = (unsigned char)(distance | 0x80);
+    *out++ = (unsigned char)distance;
+    if (value >= base && value < base + room) {
+        value -= base;
+        kind = RELATIVE;
+    }
+    unsigned char *head = out++;
+    for (; value; value >>= 8, kind++) *out++ = (unsigned char)value;
+    *head = kind;
+    return out;
+}
+
 int image_hibernate(const image *im, arena *a, remains *r) {
     const uint64_t *fresh = moved_image(im, a), *now = words_of(a);
-    size_t top = a->top > im->used ? a->top : im->used, inside = im->used / 8, all = (top + 7) / 8, n = 0;
+    size_t top = a->top > im->used ? a->top : im->used, inside = im->used / 8, all = (top + 7) / 8, last = 0;
+    size_t room = a->cap + ARENA_SLACK, count = 0;
     memset(r, 0, sizeof *r);
     if (!fresh) return -1;
     struct blank b = {.fresh = fresh, .now = (char *)a, .used = im->used};
     arena_each_free(a, blank_free, &b);
-    for (size_t i = 0; i < inside; i++) n += fresh[i] != now[i];
-    for (size_t i = inside; i < all; i++) n += now[i] != 0;
-    r->indexes = malloc(n * sizeof *r->indexes + 1);
-    r->values = malloc(n * sizeof *r->values + 1);
-    if (!r->indexes || !r->values) {
-        remains_free(r);
-        return -1;
-    }
+    for (size_t i = 0; i < all; i++) count += now[i] != (i < inside ? fresh[i] : 0);
+    unsigned char *packed = malloc(count * PACKED_WORD_LIMIT + 1), *end = packed;
+    if (!packed) return -1;
     for (size_t i = 0; i < all; i++)
         if (now[i] != (i < inside ? fresh[i] : 0)) {
-            r->indexes[r->words] = (uint32_t)i;
-            r->values[r->words++] = now[i];
+            end = pack(end, i - last, now[i], (uint64_t)(uintptr_t)a, room);
+            last = i;
         }
-    r->top = top;
-    r->bytes = n * (sizeof *r->indexes + sizeof *r->values);
-    size_t room = a->cap + ARENA_SLACK;
+    r->words = count;
+    r->bytes = (size_t)(end - packed);
+    r->packed = realloc(packed, r->bytes + 1);
+    if (!r->packed) r->packed = packed;
     madvise(a, room, MADV_DONTNEED);        /* from here on the region is all zeros */
     return 0;
 }
 
 void image_wake(const image *im, arena *a, remains *r) {
+    const unsigned char *in = r->packed;
     memcpy(a, im->bytes, im->used);
     relocate((char *)a, im);
     uint64_t *word = words_of(a);
-    for (size_t k = 0; k < r->words; k++) word[r->indexes[k]] = r->values[k];
+    for (size_t k = 0, at = 0; k < r->words; k++) {
+        size_t distance = 0;
+        for (unsigned shift = 0;; shift += 7) {
+            distance |= (size_t)(*in & 0x7F) << shift;
+            if (!(*in++ & 0x80)) break;
+        }
+        at += distance;
+        unsigned char kind = *in++;
+        uint64_t value = 0;
+        for (unsigned i = 0; i < (kind & 0x7Fu); i++) value |= (uint64_t)*in++ << (8 * i);
+        word[at] = kind & RELATIVE ? value + (uint64_t)(uintptr_t)a : value;
+    }
     remains_free(r);
 }
 
 void remains_free(remains *r) {
-    free(r->indexes);
-    free(r->values);
+    free(r->packed);
     memset(r, 0, sizeof *r);
 }

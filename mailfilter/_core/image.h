@@ -60,10 +60,9 @@ arena *image_copy(const image *im);
  */
 typedef struct remains {
     size_t words;               /* words that differ from the image, or behind it from zero */
-    uint32_t *indexes;
-    uint64_t *values;
-    size_t top;                 /* where the region ended */
-    size_t bytes;               /* what all this takes */
+    size_t bytes;               /* what they take: each as its distance from the one before, and its significant
+                                 * octets; an address inside the region as its offset */
+    unsigned char *packed;
 } remains;
 
 /* Take the remains of a heap and give its pages back; 0, or -1 (no memory; nothing has changed). */
