@@ -325,6 +325,15 @@ def test_settings_of_the_shipped_policies_are_in_readme_and_in_the_policy():
     assert used == {cell.strip("`") for cell in first_cells(section(PROJECT / "README.md", "Policies that come with it"))}
 
 
+def test_what_check_prints_in_the_tutorial(tmp_path, monkeypatch, capsys):
+    page = DOCS / "tutorial.md"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.js").write_text(blocks(page, "js")[0][1])
+    assert cli.main(["check", "policy.js"]) == 0
+    printed = re.sub("version: .*", "version: be84ebb910fe", capsys.readouterr().out)
+    assert printed in [text for _, text in blocks(page, "text")]
+
+
 def test_make_targets_are_in_readme():
     listed = subprocess.run(["make", "-s", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     for target in ("run", "test", "bench", "lint", "help"):
