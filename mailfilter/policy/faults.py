@@ -1,91 +1,81 @@
 """Turns what the JavaScript engine reports into a PolicyError that names file, line and column of the policy.
 
-The engine knows lines. The column is found in that line by the words of the message, or is where the line's
-first statement begins; for a syntax error a second parser, the Babel that dukpy carries, is asked.
+The engine knows lines of the code it runs. A Program tells which lines of the author's they were made of; the column is
+found there by the words of the message, or is where the statement begins.
 
-Must not know: sessions, operations, logs.
+Must not know: sessions, operations, logs, how anything is compiled.
 """
 import re
 
 from mailfilter.errors import PolicyError
+from mailfilter.policy import dialect
 
-__all__ = ["from_script_error", "place_in_stack"]
+__all__ = ["from_script_error"]
 
 _FRAME = re.compile(r"^\s+at .*?\((.+):(\d+)\)", re.MULTILINE)
-_LINE_NOTE = re.compile(r" \(line (\d+)(, end of input)?\)$")
-_BABEL_PLACE = re.compile(r"\((\d+):(\d+)\)")
+_UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
 _WORDS = (
     re.compile(r"(?:identifier|property) '([^']+)'"),
     re.compile(r"^'?([A-Za-z_$][\w$]*)'? (?:is )?not "),
 )
 
 
-def place_in_stack(stack, names):
-    """The innermost (file, line) of a traceback that lies in one of `names`, or (None, None)."""
-    for file, line in _FRAME.findall(stack or ""):
-        if file in names:
-            return file, int(line)
-    return None, None
+def _place(programs, file, line, message):
+    """The place that a line of a program's code comes from. One compiled line may have been several: then the one
+    that has the words of the message counts."""
+    program = programs.get(file)
+    places = program.places(line) if program is not None else []
+    for number, _ in places if len(places) > 1 else ():
+        column = _word(message, program.line(number) or "")
+        if column is not None:
+            return program, number, column
+    return (program, *places[0]) if places else None
 
 
-def from_script_error(error, sources, thrown_at=None):
+def from_script_error(error, programs, thrown_at=None):
     """A PolicyError for a ScriptError.
 
-    sources: {file name in tracebacks: source text} of the policy's own files.
+    programs: {file name in tracebacks: compiler.Program} of the policy's own files.
     thrown_at: the traceback text of a throw whose value was no Error.
     """
     message = f"{error.name}: {error.message}" if error.name else f"thrown: {error.message}"
-    if error.name == "SyntaxError" and error.file in sources:
-        return _syntax_error(error, sources[error.file])
-    file, line = place_in_stack(error.stack or thrown_at, sources)
-    if file is None and error.file in sources:
-        file, line = error.file, error.line
-    if file is None:
+    name = _UNKNOWN.match(str(error.message)) if error.name == "ReferenceError" else None
+    remedy = dialect.unknown_name(name[1]) if name else None
+    if remedy:
+        message += f" ({remedy})"
+    found = None
+    for file, line in _FRAME.findall(error.stack or thrown_at or ""):
+        found = found or _place(programs, file, int(line), str(error.message))
+    if found is None:
+        found = _place(programs, error.file, error.line, str(error.message))
+    if found is None:
         return PolicyError(message)
-    text = _line(sources[file], line)
-    return PolicyError(message, file, line, _column(str(error.message), text), text)
+    program, line, column = found
+    text = program.line(line)
+    return PolicyError(message, program.name, line, _column(str(error.message), text, column), text)
 
 
-def _syntax_error(error, source):
-    message, line = str(error.message), error.line
-    note = _LINE_NOTE.search(message)
-    if note:
-        line, message = int(note[1]), message[:note.start()] + (" at the end of the input" if note[2] else "")
-    column = None
-    better = _ask_babel(source)
-    if better:
-        line, column = better
-    text = _line(source, line)
-    if column is None:
-        column = _column(message, text)
-    return PolicyError(f"SyntaxError: {message}", error.file, line, column, text)
-
-
-def _ask_babel(source):
-    """(line, column from 1) of the first syntax error as Babel sees it, or None when it sees none."""
-    import dukpy
-    try:
-        dukpy.babel_compile(source)
-    except dukpy.JSRuntimeError as error:
-        found = _BABEL_PLACE.search(str(error))
-        if found:
-            return int(found[1]), int(found[2]) + 1
-    return None
-
-
-def _line(source, number):
-    lines = source.split("\n")
-    return lines[number - 1].rstrip("\r") if number and 0 < number <= len(lines) else None
-
-
-def _column(message, text):
-    """Where in the line the message points: the name it quotes, else a throw, else the first character."""
-    if text is None:
-        return None
+def _word(message, text):
+    """The column, from 1, of the name that a message quotes, or None."""
     for pattern in _WORDS:
         for word in pattern.findall(message):
             found = re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text)
             if found:
                 return found.start() + 1
-    found = re.search(r"\bthrow\b", text) or re.search(r"\S", text)
+    return None
+
+
+def _column(message, text, known=None):
+    """Where in the line the message points: the name it quotes, else a throw, else what is known, else the first character."""
+    if text is None:
+        return None
+    column = _word(message, text)
+    if column is not None:
+        return column
+    found = re.search(r"\bthrow\b", text)
+    if found:
+        return found.start() + 1
+    if known is not None and known <= len(text):
+        return known
+    found = re.search(r"\S", text)
     return found.start() + 1 if found else 1

@@ -12,8 +12,18 @@ from mailfilter.errors import PolicyError
 __all__ = ["PREFIX", "directory", "shipped_policies", "shipped_policy", "sources"]
 
 # Order matters: prelude first, engine last; it takes `host` away.
-FILES = ("prelude.js", "path.js", "header.js", "response.js", "body.js", "sys.js", "client.js", "maildir.js",
-         "server.js", "engine.js")
+FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js", "body.js",
+         "sys.js", "client.js", "maildir.js", "server.js", "modules.js", "engine.js")
+
+# These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
+ON_DEMAND = {
+    "polyfill.js": frozenset(
+        "entries fill find findIndex flat flatMap from fromEntries includes iterator keys of padEnd padStart raw replaceAll "
+        "trimEnd trimStart values Map Set WeakMap WeakSet regeneratorRuntime".split()),
+    "collections.js": frozenset(("Map", "Set", "WeakMap", "WeakSet")),
+    "generators.js": frozenset(("regeneratorRuntime",)),
+    "modules.js": frozenset(("require",)),
+}
 
 # What tracebacks call a file of the library: this and its name.
 PREFIX = "mailfilter/"
@@ -30,10 +40,19 @@ def directory():
                       "has it; install the package again")
 
 
-@lru_cache(maxsize=1)
-def sources():
-    """The library as a tuple of (name in tracebacks, source bytes), in the order of loading."""
-    return tuple((PREFIX + name, (directory() / name).read_bytes()) for name in FILES)
+@lru_cache(maxsize=64)
+def _source(name):
+    return PREFIX + name, (directory() / name).read_bytes()
+
+
+def sources(names=frozenset(), modules=()):
+    """The library as a list of (name in tracebacks, source bytes), in the order of loading.
+
+    names: the names that occur in the policy, for the files that are there only on demand.
+    modules: such pairs of the policy's own, which come before the last file.
+    """
+    files = [name for name in FILES if name not in ON_DEMAND or not ON_DEMAND[name].isdisjoint(names)]
+    return [*map(_source, files[:-1]), *modules, _source(files[-1])]
 
 
 def shipped_policies():

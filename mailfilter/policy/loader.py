@@ -1,7 +1,7 @@
-"""Loads a policy: finds its file, runs it once, and makes heaps that hold library and policy.
+"""Loads a policy: finds its file, compiles it and its modules, runs it, and makes heaps that hold library and policy.
 
 A Policy is what a worker serves with. Every connection gets a heap of its own from new_heap(). What the policy
-says of itself (handlers, listen addresses, limits) is read once, from the heap of the first run.
+says of itself (handlers, listen addresses, limits) is read once, while it is loaded.
 
 Must not know: sessions, sockets, workers.
 """
@@ -12,22 +12,28 @@ import socket
 from pathlib import Path
 
 from mailfilter import log as logs
-from mailfilter._core.heap import DEFAULT_HEAP_BYTES, Heap, HeapDead, HostError, Image, NoImage, ScriptError
+from mailfilter._core.heap import DEFAULT_HEAP_BYTES, UNDEFINED, Heap, HeapDead, HostError, Image, NoImage, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import engine, library
+from mailfilter.policy.compiler import Compiler
 from mailfilter.policy.faults import from_script_error
+from mailfilter.policy.modules import BYTES_LIMIT, Modules
 from mailfilter.policy.operations import LOADING
+from mailfilter.policy.scanner import code_only, words
+from mailfilter.policy.store import default_directory
 
 __all__ = ["Policy", "load"]
 
-POLICY_BYTES_LIMIT = 4 << 20
+CACHE_SETTING = "cacheDirectory"
+"""The setting that says where compiled policies are kept; empty: nowhere. Default: the user's cache folder."""
 
 
 class LoadingContext:
     """What the operations that are allowed at load time may see."""
 
-    def __init__(self, settings, hostname, log):
+    def __init__(self, settings, hostname, log, modules):
         self.settings = settings
+        self.modules = modules
         self.hostname = hostname
         self.log = log
         self.session_id = "-"
@@ -39,7 +45,9 @@ class Policy:
 
     Attributes:
         path: the file, as a Path. name: the file's name in tracebacks and logs.
-        version: twelve hexadecimal digits of a hash over library and policy.
+        version: twelve hexadecimal digits of a hash over library, policy and modules.
+        program: the policy's own file as a compiler.Program. modules: its modules.Modules.
+        programs: {name in tracebacks: Program} of the policy's file and all modules.
         handlers: {handler name: True when the policy defines it, False when it is the library's default}.
         statics: the plain data properties of SmtpServer, by name.
         listen_addresses: SmtpServer.listenAddress as a list of [address, port] lists or texts, or None.
@@ -53,20 +61,48 @@ class Policy:
         self.name = name
         self.source = source
         self.heap_bytes = heap_bytes
-        self.sources = {name: source.decode("utf-8", "replace")}
-        self._context = LoadingContext(settings, hostname, log)
-        digest = hashlib.sha256()
-        for part_name, part in (*library.sources(), (name, source)):
-            digest.update(part_name.encode() + b"\0" + part)
-        self.version = digest.hexdigest()[:12]
         self.image = None
-        told = self._first_run()
+        self.no_image = None            # why there is none
+        directory = settings.get(CACHE_SETTING)
+        compiler = Compiler(default_directory() if directory is None else directory or None)
+        try:
+            self.program = compiler.compile(name, source)
+            self.programs = {name: self.program}
+            self.modules = Modules(path, name, compiler)
+            self._context = LoadingContext(settings, hostname, log, self.modules)
+            self.modules.add_policy(self.program)
+            told = self._first_run()
+        finally:
+            compiler.close()
+        self.version = self._version()
+        self._warn_of_missing_modules()
         self.handlers = dict(told["handlers"])
         self.statics = told["statics"]
         self.listen_addresses = self._static("listenAddress", list)
         self.limits = self._static("limits", dict) or {}
         self.timeouts = self._static("timeouts", dict) or {}
         self.debug_protocol = bool(self.statics.get("debugProtocol"))
+
+    def _version(self):
+        digest = hashlib.sha256()
+        files = [(module.id, module.content) for _, module in sorted(self.modules.modules.items())]
+        for name, content in (*library.sources(self._names()), *files, (self.path.name, self.source)):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()[:12]
+
+    def _names(self):
+        return frozenset().union(*(words(program.code.decode("utf-8", "replace")) for program in self.programs.values()))
+
+    def _collect_programs(self):
+        """What the heaps load, in order, as it stands now."""
+        self.programs = {self.name: self.program, **self.modules.programs()}
+        registered = [module.registration() for module in self.modules.modules.values()]
+        self._loaded = [*library.sources(self._names(), registered), (self.name, self.program.code)]
+
+    def _warn_of_missing_modules(self):
+        if self._context.log is not None:
+            for problem in self.modules.missing:
+                self._context.log.write(logs.WARNING, "-", f"{problem}; where it is required, that will throw")
 
     def _static(self, name, kind):
         value = self.statics.get(name)
@@ -78,10 +114,9 @@ class Policy:
         """Run the policy, three times over to make the image of it; what the library tells of it."""
         builds = []
         try:
-            for number in range(3):
-                # What a policy logs and prints while it is loaded is said once, by the first run.
-                answer = self._answer_quietly if number else self._answer_loading
-                builds.append(self._build(answer, number))
+            builds.append(self._build_with_all_modules())
+            for number in (1, 2):
+                builds.append(self._build(self._answer_quietly, number))
             probe = self._build(self._answer_quietly)
             try:
                 told = probe.call(engine.DESCRIBE)
@@ -97,6 +132,27 @@ class Policy:
             for heap in builds:
                 heap.close()
         return told
+
+    def _build_with_all_modules(self):
+        """The first build. Each time that it asks for a module by a computed name, it starts again with that module."""
+        while True:
+            known = len(self.modules.modules), sum(len(module.asked) for module in self.modules.modules.values())
+            self._collect_programs()
+            said = []
+            heap = fault = None
+            try:
+                heap = self._build(lambda name, *arguments, said=said: self._answer_noting(said, name, arguments), 0)
+            except PolicyError as error:
+                fault = error
+            if known == (len(self.modules.modules), sum(len(module.asked) for module in self.modules.modules.values())):
+                # What a policy logs and prints while it is loaded is said once, by this run.
+                for operation, arguments in said:
+                    operation.perform(self._context, arguments)
+                if fault is not None:
+                    raise fault
+                return heap
+            if heap is not None:
+                heap.close()
 
     def _make_image(self, builds, told):
         try:
@@ -116,11 +172,11 @@ class Policy:
     def _without_image(self, reason, word=None):
         """Every connection builds its heap afresh: right, but slow. Say so, and where the cause may be."""
         place = ""
-        if word is not None:
-            for number, text in enumerate(self.sources[self.name].split("\n"), 1):
+        for program in self.programs.values() if word is not None else ():
+            for number, text in enumerate(code_only(program.text).split("\n"), 1):
                 if word in text:
-                    place = f"{self.name}:{number}: "
-                    break
+                    place = place or f"{program.name}:{number}: "
+        self.no_image = f"{place}{reason}"
         if self._context.log is not None:
             self._context.log.write(logs.WARNING, "-", f"{place}the policy cannot be copied ({reason}); every connection "
                                     "builds it afresh, which takes longer. Do such things in smtpInit instead")
@@ -137,24 +193,25 @@ class Policy:
         """The PolicyError for a ScriptError or HeapDead out of one of this policy's heaps."""
         if isinstance(error, HeapDead):
             return PolicyError(str(error), self.name)
-        return from_script_error(error, self.sources, thrown_at)
+        return from_script_error(error, self.programs, thrown_at)
 
     def place_of_handler(self, handler):
         """(file, line, column, source line) of where the policy seems to define a handler; line None: nowhere."""
-        for number, text in enumerate(self.sources[self.name].split("\n"), 1):
-            found = re.search(rf"\b{handler}\b\s*[=:(]", text)
-            if found:
-                return self.name, number, found.start() + 1, text.rstrip("\r")
+        for program in self.programs.values():
+            for number, text in enumerate(program.text.split("\n"), 1):
+                found = re.search(rf"\b{handler}\b\s*[=:(]", text)
+                if found:
+                    return program.name, number, found.start() + 1, text.rstrip("\r")
         return self.name, None, None, None
 
     def _build(self, answer, number=None):
         heap = Heap(self.heap_bytes, answer, number)
         try:
-            for name, source in (*library.sources(), (self.name, self.source)):
+            for name, source in self._loaded:
                 heap.load(name, source)
         except (ScriptError, HeapDead) as error:
             over, thrown_at = heap.over_limit, None
-            if isinstance(error, ScriptError) and error.stack is None and name == self.name:
+            if isinstance(error, ScriptError) and error.stack is None and name in self.programs:
                 thrown_at = heap.call(engine.FAULT)[1]
             heap.close()
             fault = self.fault(error, thrown_at)
@@ -163,17 +220,24 @@ class Policy:
             raise fault from error
         return heap
 
-    def _answer_loading(self, name, *arguments):
-        operation = LOADING.get(name)
-        if operation is None:
-            raise HostError(f"{name} cannot be used while the policy is being loaded; use it in a handler")
-        return operation.perform(self._context, arguments)
+    def _answer_noting(self, said, name, arguments):
+        operation = _while_loading(name)
+        if not operation.effects:
+            return operation.perform(self._context, arguments)
+        operation.check(arguments)
+        said.append((operation, arguments))
+        return UNDEFINED
 
     def _answer_quietly(self, name, *arguments):
-        operation = LOADING.get(name)
-        if operation is None:
-            raise HostError(f"{name} cannot be used while the policy is being loaded; use it in a handler")
-        return None if operation.effects else operation.perform(self._context, arguments)
+        operation = _while_loading(name)
+        return UNDEFINED if operation.effects else operation.perform(self._context, arguments)
+
+
+def _while_loading(name):
+    operation = LOADING.get(name)
+    if operation is None:
+        raise HostError(f"{name} cannot be used while the policy is being loaded; use it in a handler")
+    return operation
 
 
 def load(path_or_name, settings, *, hostname=None, log=None, heap_bytes=DEFAULT_HEAP_BYTES):
@@ -193,10 +257,9 @@ def load(path_or_name, settings, *, hostname=None, log=None, heap_bytes=DEFAULT_
         source = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read {path}: {error.strerror}") from error
+    source = source.removeprefix(b"\xef\xbb\xbf")
     if not source.strip():
         raise PolicyError(f"the policy {path} is empty")
-    if len(source) > POLICY_BYTES_LIMIT:
-        raise PolicyError(f"the policy {path} has {len(source)} bytes; the limit is {POLICY_BYTES_LIMIT}")
-    if source.startswith(b"\xef\xbb\xbf"):
-        source = source[3:]
+    if len(source) > BYTES_LIMIT:
+        raise PolicyError(f"the policy {path} has {len(source)} bytes; the limit is {BYTES_LIMIT}")
     return Policy(path, str(path), source, settings, hostname or socket.gethostname(), log, heap_bytes)

@@ -4,6 +4,7 @@ The names here and those that js/*.js gives to host.now and host.wait are the sa
 """
 from mailfilter.policy import client_operations as client
 from mailfilter.policy import message_operations as message
+from mailfilter.policy import module_operations as modules
 from mailfilter.policy import system_operations as system
 from mailfilter.policy.operation import Operation
 
@@ -24,6 +25,7 @@ OPERATIONS = (
     Operation("clock.now", system.clock, loading=True),
     Operation("clock.monotonic", system.monotonic, loading=True),
     Operation("random.number", system.random_number, loading=True),
+    Operation("module.want", modules.want, (str, str), loading=True, failure="gives what is wrong"),
     Operation("session.extensions", system.extensions),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),

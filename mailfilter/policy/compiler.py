@@ -1,0 +1,215 @@
+"""Compiles the files of a policy to what the engine runs: ECMAScript 5.
+
+A file that the engine understands goes through byte for byte. Any other JavaScript is compiled by Babel, and
+TypeScript by its compiler and then, where needed, by Babel; both come with dukpy and take tenths of a second, so
+what they gave is kept on disk (store.py). A Program knows which of the author's lines each compiled line was made of.
+
+Must not know: modules, handlers, sessions.
+"""
+import contextlib
+import ctypes
+import hashlib
+import json
+import re
+from importlib import metadata
+
+from mailfilter._core.heap import Heap, HeapDead, ScriptError
+from mailfilter.errors import PolicyError
+from mailfilter.policy import dialect
+from mailfilter.policy import engine
+from mailfilter.policy.sourcemap import LineMap, MapError
+from mailfilter.policy.store import Store
+
+__all__ = ["Compiler", "Program"]
+
+assert engine       # imported because it binds the engine that trials run in
+
+# The places around a module's text: the function of a module, on the first line so that lines stay.
+_AROUND = {"policy": ("", ""), "module": ("(function (exports, require, module, __filename, __dirname) {", "\n})")}
+
+_STRICT = re.compile(r"""(?:\s|//[^\n]*|/\*.*?\*/)*(?:'use strict'|"use strict")\s*(?:;|\n|\})""", re.DOTALL)
+_NOTE = re.compile(r" \(line (\d+)(?:, end of input)?\)$")
+
+
+class Program:
+    """One file of a policy, ready for the engine.
+
+    Attributes:
+        name: what the file is called in tracebacks and messages.
+        text: the author's own text. code: what the engine runs, bytes.
+        map: a LineMap from code to text; None when they are the same.
+        compilers: the names of those that had a part in it; empty when code is the file as it is.
+    """
+
+    __slots__ = ("name", "text", "code", "map", "compilers")
+
+    def __init__(self, name, text, code, lines=None, compilers=()):
+        self.name = name
+        self.text = text
+        self.code = code
+        self.map = lines
+        self.compilers = tuple(compilers)
+
+    def places(self, line):
+        """The (line, column) pairs of the author's text, from 1, that line `line` of the code was made of.
+
+        The column is None where nothing is known of it. Empty: that line is the compiler's own.
+        """
+        if self.map is None:
+            return [(line, None)] if line and 0 < line <= self.text.count("\n") + 1 else []
+        return self.map.places(line)
+
+    def line(self, number):
+        """The text of a line of the author's, without its end; None when there is no such line."""
+        lines = self.text.split("\n")
+        return lines[number - 1].rstrip("\r") if number and 0 < number <= len(lines) else None
+
+
+def _release_memory():
+    # The compilers use some 60 MB, which the allocator would keep for the life of the server.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class Compiler:
+    """Compiles files. `directory`: where results are kept, or None. close() gives the compilers' memory back."""
+
+    def __init__(self, directory=None):
+        self._store = Store(directory)
+        self._interpreters = {}
+        self._version = None
+
+    def close(self):
+        """Forget the compilers; they are loaded again when they are needed."""
+        if self._interpreters:
+            self._interpreters.clear()
+            _release_memory()
+
+    def compile(self, name, source, kind="policy"):
+        """A Program of the file `name` with the content `source` (bytes).
+
+        kind: "policy", a program of its own, or "module", the body of a function. PolicyError with the place of the
+        first mistake.
+        """
+        text = source.decode("utf-8", "replace")
+        if not name.endswith(".ts"):
+            problem = self._refusal(source, text, kind)
+            if problem is None:
+                return Program(name, text, source)
+        try:
+            source.decode("utf-8")
+        except UnicodeDecodeError as error:
+            number = source.count(b"\n", 0, error.start) + 1
+            raise PolicyError(f"not UTF-8 (octet {error.start} is {source[error.start]:#04x})", name, number) from None
+        key = self._key(name, source, kind)
+        kept = self._store.get(key)
+        program = kept and self._program(name, text, kept)
+        if program is None:
+            made = self._compile(name, text, kind)
+            program = self._program(name, text, made)
+            if program is None:
+                raise PolicyError("the compiler gave nothing that can be used", name)
+            self._check(program, kind)
+            self._store.put(key, made)
+        return program
+
+    @staticmethod
+    def _program(name, text, made):
+        try:
+            lines = LineMap([[tuple(map(int, segment)) for segment in line] for line in made["lines"]])
+            return Program(name, text, made["code"].encode(), lines, map(str, made["compilers"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None         # kept by an earlier version, or not by us
+
+    def _key(self, name, source, kind):
+        if self._version is None:
+            parts = (metadata.version("dukpy"), dialect.BABEL, dialect.TYPESCRIPT, "1")
+            self._version = hashlib.sha256("\0".join(parts).encode()).digest()
+        language = b"ts" if name.endswith(".ts") else b"js"
+        return hashlib.sha256(b"\0".join((self._version, language, kind.encode(), source))).hexdigest()
+
+    def _refusal(self, source, text, kind):
+        """The SyntaxError of the engine for a text, as a ScriptError; None when it takes it."""
+        before, after = _AROUND[kind]
+        # The throw comes first, so that nothing of the text runs; what is thrown is no Error.
+        strict = "'use strict'; " if kind == "policy" and _STRICT.match(text) else ""
+        heap = Heap()
+        try:
+            heap.load("trial", f"{strict}throw 0; {before}".encode() + source + after.encode())
+        except ScriptError as error:
+            return error if error.name == "SyntaxError" else None
+        except HeapDead:
+            return None         # too big for a heap: loading it will say so
+        finally:
+            heap.close()
+        return None
+
+    def _check(self, program, kind):
+        """What was compiled may still hold what the engine refuses (the syntax of a regular expression)."""
+        problem = self._refusal(program.code, program.code.decode(), kind)
+        if problem is None:
+            return
+        message, line = str(problem.message), problem.line
+        note = _NOTE.search(message)
+        if note:
+            message, line = message[:note.start()], int(note[1])
+        places = program.places(line)
+        line, column = places[0] if places else (None, None)
+        raise PolicyError(f"{problem.name}: {message}", program.name, line, column, program.line(line))
+
+    def _compile(self, name, text, kind):
+        code, lines, compilers = text, None, []
+        if name.endswith(".ts"):
+            code, lines = self._run("TypeScript", "compileTypeScript", name, text, kind)
+            compilers.append("TypeScript")
+        if lines is None or self._refusal(code.encode(), code, kind) is not None:
+            code, second = self._run("Babel", "compileBabel", name, code, kind, text, lines)
+            lines = second if lines is None else second.after(lines)
+            compilers.append("Babel")
+        return {"code": code, "lines": lines.lines, "compilers": compilers}
+
+    def _run(self, compiler, function, name, source, kind, text=None, earlier=None):
+        """(code, LineMap) of one compiler's work."""
+        answer = self._interpreter(compiler).evaljs(
+            # ASCII only: dukpy cannot pass characters beyond U+FFFF.
+            f"JSON.stringify({function}(dukpy.name, dukpy.source, dukpy.kind)).replace(/[\\u0080-\\uffff]/g, "
+            "function (c) { return '\\\\u' + ('000' + c.charCodeAt(0).toString(16)).slice(-4); })",
+            name=name, source=source, kind=kind)
+        answer = json.loads(answer)
+        if "error" in answer:
+            raise self._error(name, answer, source, text or source, earlier)
+        try:
+            return answer["code"], LineMap.decode(answer["mappings"])
+        except MapError as error:
+            raise PolicyError(f"the compiler gave nothing that can be used: {error}", name) from None
+
+    @staticmethod
+    def _error(name, answer, source, text, earlier):
+        line, column = answer["line"], answer["column"]
+        # Babel: "file: message (line:column)", then an excerpt.
+        message = answer["error"].removeprefix(f"{name}: ").split("\n")[0]
+        message = re.sub(r"\s*\(\d+:\d+\)$", "", message)
+        message = dialect.explained(message.rstrip("."), source, line, column,
+                                    typescript=name.endswith(".ts") and earlier is None)
+        if line is not None and earlier is not None:
+            place = earlier.before(line - 1, column)
+            line, column = (None, None) if place is None else (place[0] + 1, place[1])
+        lines = text.split("\n")
+        known = line is not None and 0 < line <= len(lines)
+        return PolicyError(f"SyntaxError: {message}", name, line, None if column is None else column + 1,
+                           lines[line - 1].rstrip("\r") if known else None)
+
+    def _interpreter(self, compiler):
+        interpreter = self._interpreters.get(compiler)
+        if interpreter is None:
+            import dukpy
+            from dukpy.babel import BABEL_COMPILER
+            from dukpy.tsc import TS_COMPILER
+            path, program = {"Babel": (BABEL_COMPILER, dialect.BABEL),
+                             "TypeScript": (TS_COMPILER, dialect.TYPESCRIPT)}[compiler]
+            interpreter = dukpy.JSInterpreter()
+            with open(path, encoding="utf-8") as file:
+                interpreter.evaljs(file.read() + "\n;null")
+            interpreter.evaljs(f"var dukpy_no_async = {json.dumps(dialect.NO_ASYNC)};\n{program}\n;null")
+            self._interpreters[compiler] = interpreter
+        return interpreter

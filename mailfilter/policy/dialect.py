@@ -1,0 +1,162 @@
+"""Which JavaScript a policy may be written in: how the compilers are asked, and words for what they do not know.
+
+The programs here run in the compilers' own engine, beside Babel and the TypeScript compiler that dukpy carries.
+
+Must not know: files, heaps, caches.
+"""
+import re
+
+__all__ = ["BABEL", "NO_ASYNC", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "explained", "unknown_name"]
+
+NO_ASYNC = "calls wait by themselves: leave out async and await"
+
+TYPESCRIPT_SYNTAX = "TypeScript 1.8"
+"""What the TypeScript compiler here understands; newer syntax is an error."""
+
+BABEL = r"""
+function compileBabel(name, source, kind) {
+    function refuse(path, text) {
+        var error = new SyntaxError(text);
+        error.loc = path.node.loc && path.node.loc.start;
+        throw error;
+    }
+
+    function ours(babel) {
+        /* A built-in error makes a new object, whatever `this` is: give it the prototype of the subclass. */
+        var base = babel.template('(function (B) { function E() { return Object.setPrototypeOf(B.apply(null, arguments), ' +
+            'Object.getPrototypeOf(this)); } E.prototype = B.prototype; return Object.setPrototypeOf(E, B); }(NAME))');
+        var look = {
+            Function: function (path) {
+                if (path.node.async) refuse(path, dukpy_no_async);
+            },
+            AwaitExpression: function (path) { refuse(path, dukpy_no_async); },
+            Class: function (path) {
+                var above = path.node.superClass;
+                if (above && above.type === 'Identifier' && /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/.test(above.name) &&
+                        !path.scope.hasBinding(above.name, true)) {
+                    path.node.superClass = base({NAME: above}).expression;
+                }
+            }
+        };
+        ['ExportNamedDeclaration', 'ExportDefaultDeclaration', 'ExportAllDeclaration'].forEach(function (type) {
+            look[type] = function (path) {
+                if (kind === 'policy') refuse(path, 'a policy exports nothing; put what others need into a module');
+            };
+        });
+        return {visitor: {Program: function (path) { path.traverse(look); }}};
+    }
+
+    function transform(module) {
+        return Babel.transform(source, {
+            babelrc: false, filename: name, highlightCode: false, comments: false, compact: false, sourceMaps: true,
+            sourceType: module ? 'module' : 'script',
+            parserOpts: {allowReturnOutsideFunction: kind === 'module' && !module},
+            presets: [['es2015', {modules: module ? 'commonjs' : false}]],
+            plugins: [ours, 'transform-class-properties', ['transform-object-rest-spread', {useBuiltIns: true}],
+                      'syntax-trailing-function-commas']
+        });
+    }
+
+    var result;
+    try {
+        try {
+            result = transform(false);
+        } catch (error) {
+            if (!/may appear only with 'sourceType: "?module/.test(error.message)) throw error;
+            result = transform(true);
+        }
+    } catch (error) {
+        return {error: String(error.message), line: error.loc ? error.loc.line : null,
+                column: error.loc ? error.loc.column : null, name: error.name};
+    }
+    return {code: result.code, mappings: result.map.mappings};
+}
+"""
+
+TYPESCRIPT = r"""
+function compileTypeScript(name, source, kind) {
+    var tree = ts.createSourceFile(name, source, ts.ScriptTarget.ES6, true), refused = null, out, first, place;
+
+    function at(position, text) {
+        place = ts.getLineAndCharacterOfPosition(tree, position);
+        return {error: text, line: place.line + 1, column: place.character, name: 'SyntaxError'};
+    }
+    function has(node, kind) {
+        return !!node.modifiers && node.modifiers.some(function (modifier) { return modifier.kind === kind; });
+    }
+    function look(node) {
+        if (refused) return;
+        if (node.kind === ts.SyntaxKind.AwaitExpression || has(node, ts.SyntaxKind.AsyncKeyword)) {
+            refused = at(node.getStart(tree), dukpy_no_async);
+        } else if (kind === 'policy' && (node.kind === ts.SyntaxKind.ExportAssignment ||
+                   node.kind === ts.SyntaxKind.ExportDeclaration || has(node, ts.SyntaxKind.ExportKeyword))) {
+            refused = at(node.getStart(tree), 'a policy exports nothing; put what others need into a module');
+        } else {
+            ts.forEachChild(node, look);
+        }
+    }
+
+    out = ts.transpileModule(source, {
+        compilerOptions: {target: ts.ScriptTarget.ES6, module: ts.ModuleKind.CommonJS, newLine: 1, sourceMap: true,
+                          removeComments: true},
+        reportDiagnostics: true, fileName: name
+    });
+    first = (out.diagnostics || [])[0];
+    if (first) return at(first.start || 0, ts.flattenDiagnosticMessageText(first.messageText, ' '));
+    look(tree);
+    return refused || {
+        code: out.outputText.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, '\n'),
+        mappings: JSON.parse(out.sourceMapText).mappings
+    };
+}
+"""
+
+# (what stands in the text around the place of the error, the remedy). `|` marks the place.
+_NEWER = (
+    (re.compile(r"\?\|?\.|\?\.\|"), "write a && a.b; optional chaining (?.) is newer than what can be compiled"),
+    (re.compile(r"\?\|?\?|\?\?\|"), "write a !== undefined ? a : b; the operator ?? is newer than what can be compiled"),
+    (re.compile(r"catch\s*\|\s*\{"), "write catch (error) {"),
+    (re.compile(r"\bawait\s+\|?|\|\s*await\b|\basync\s*\|"), NO_ASYNC),
+    (re.compile(r"\|?(?:\|\||&&)\|?=|\|\|\|="), "write a = a || b; the operators ||= and &&= are newer than what can be compiled"),
+    (re.compile(r"#\|?\w|\|#"), "private members (#name) are newer than what can be compiled"),
+    (re.compile(r"\d\|n\b|\|\d+n\b|\d\|?_\d"), "big integers and _ in numbers are newer than what can be compiled"),
+    (re.compile(r"\bimport\s*\|\s*\("), "write require(\"./module\")"),
+)
+
+_UNKNOWN = {
+    "Promise": f"there are no promises here: {NO_ASYNC}",
+    "setTimeout": "there are no timers: a handler runs when the client has said something",
+    "setInterval": "there are no timers: a handler runs when the client has said something",
+    "console": "write Sys.log(Sys.LOG_INFO, text)",
+    "process": "settings are read with Sys.setting(name)",
+    "exports": "the policy itself is no module and exports nothing",
+    "module": "the policy itself is no module and exports nothing",
+    "let": "put the name on the line of let",
+}
+
+
+def explained(message, source, line, column, typescript=False):
+    """The message of a syntax error at (line from 1, column from 0), with the remedy where one is known."""
+    remedy = _remedy(source, line, column)
+    if remedy is None and typescript:
+        remedy = f"policies are compiled by {TYPESCRIPT_SYNTAX}"
+    return f"{message}: {remedy}" if remedy and remedy not in message else message
+
+
+def _remedy(source, line, column):
+    lines = source.split("\n")
+    if line is None or column is None or not 0 < line <= len(lines):
+        return None
+    text = lines[line - 1]
+    around = text[max(column - 8, 0):column] + "|" + text[column:column + 8]
+    for pattern, remedy in _NEWER:
+        found = pattern.search(around)
+        at = max(0, min(column, 8))
+        if found and found.start() <= at + 1 and found.end() >= at - 1:
+            return remedy
+    return None
+
+
+def unknown_name(name):
+    """What to write instead of a name that is known elsewhere but not here, or None."""
+    return _UNKNOWN.get(name)
