@@ -125,7 +125,7 @@ void value_push(duk_context *ctx, duk_host *host, PyObject *value, int depth) {
         double number = PyLong_AsDouble(value);
         if (number == -1.0 && PyErr_Occurred()) {
             PyErr_Clear();
-            number = INFINITY;
+            number = _PyLong_Sign(value) < 0 ? -INFINITY : INFINITY;
         }
         duk.push_number(ctx, number);
     } else if (PyFloat_Check(value)) duk.push_number(ctx, PyFloat_AS_DOUBLE(value));

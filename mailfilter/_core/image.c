@@ -11,6 +11,9 @@
 static inline uint64_t *words_of(const void *region) { return (uint64_t *)region; }
 
 arena *image_region(size_t cap, unsigned number) {
+    /* As arena_open does it: copies have regions of that size, and find their way back into the pool by it. */
+    if (cap > ARENA_LARGEST_CAP) cap = ARENA_LARGEST_CAP;
+    cap = (cap + 4095) & ~(size_t)4095;
     void *at = (void *)(uintptr_t)(IMAGE_FIRST_BASE + number * IMAGE_DISTANCE);
     arena *a = mmap(at, cap + ARENA_SLACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (a == MAP_FAILED) return NULL;
