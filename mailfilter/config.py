@@ -141,7 +141,7 @@ class Timeouts(_Numbers):
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
           "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20, "slice_ms": 5, "session_ms": 50,
-          "operations": 1}
+          "operations": 1, "operations_at_once": 1}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ class Limits(_Numbers):
     `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
     `connections`: sessions at one time in one worker (421). `heap_bytes`: the JavaScript heap of one session (451, or 421
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
-    of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451). `spool_memory_bytes`: of a message body, before the
+    of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
+    `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
     rest goes to a temporary file.
     """
 
@@ -171,6 +172,7 @@ class Limits(_Numbers):
     slice_ms: int = 50
     session_ms: int = 2000
     operations: int = 20000
+    operations_at_once: int = 100
 
     _noun = "limit"
     _parse = staticmethod(parse_size)

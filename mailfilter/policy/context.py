@@ -3,7 +3,12 @@
 Must not know: asyncio protocols, the state machine.
 """
 
+from mailfilter._core.heap import HostError
+
 __all__ = ["SessionContext"]
+
+# Allowed beyond the limit of operations: what a policy needs to end properly.
+_ALWAYS = frozenset(("client.close", "client.spoil", "clock.now", "together.cancel"))
 
 
 class SessionContext:
@@ -13,11 +18,12 @@ class SessionContext:
     extensions: the service extensions this session can offer, list of str.
     open_next_hop: callable(host, port) giving a connection that is not open yet.
     varying: set by operations whose answer is another one each time (clock, random numbers).
+    groups: what Sys.all has under way, by number. operations: how many were asked for so far.
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
-                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying")
+                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop):
@@ -36,6 +42,14 @@ class SessionContext:
         self.message = None
         self.message_handle = 0
         self.varying = None
+        self.groups = {}
+        self.operations = 0
+
+    def charge(self, name):
+        """Count one operation; HostError when the session has used up its number."""
+        self.operations += 1
+        if self.operations > self.limits.operations and name not in _ALWAYS:
+            raise HostError(f"{name}: the session has used up its {self.limits.operations} operations")
 
     def handler_starts(self):
         """A handler begins: what it does to next hops from now on is its own."""
@@ -44,6 +58,7 @@ class SessionContext:
 
     def handler_failed(self):
         """A handler was cut off or threw: next hops that it had begun to talk to are brought back into step."""
+        self._drop_groups()
         for hop in self.next_hops.values():
             if hop.touched:
                 hop.resync()
@@ -55,8 +70,14 @@ class SessionContext:
             if hop.in_transaction:
                 hop.resync()
 
+    def _drop_groups(self):
+        for group in self.groups.values():
+            group.cancel()
+        self.groups.clear()
+
     def close(self):
         """The session is over: nothing stays open."""
+        self._drop_groups()
         for hop in self.next_hops.values():
             hop.close()
         self.next_hops.clear()

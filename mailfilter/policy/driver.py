@@ -5,20 +5,13 @@ it is never a success. The heap is made when the first handler is called.
 
 Must not know: sockets, the SMTP state machine, what an operation does.
 """
-import traceback
-
-from mailfilter import log as logs
 from mailfilter._core.heap import HeapDead, HostError, ScriptError
-from mailfilter.errors import MailfilterError, PolicyError
+from mailfilter.errors import PolicyError
 from mailfilter.policy import engine
-from mailfilter.policy.operation import PENDING, Waiting
+from mailfilter.policy.operation import PENDING, Waiting, failure_of
 from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
 
 __all__ = ["Driver", "Outcome"]
-
-
-# Allowed beyond the limit of operations: what a policy needs to end properly.
-_ALWAYS = frozenset(("client.close", "client.spoil", "clock.now"))
 
 
 class Outcome:
@@ -41,7 +34,7 @@ class Outcome:
 class Driver:
     """One session's handlers. One runs at a time."""
 
-    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds", "_operations")
+    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds")
 
     def __init__(self, policy, context, remote):
         """remote: (address, port) of the client as SmtpServer instances have it."""
@@ -54,7 +47,6 @@ class Driver:
         self._done = None
         self._timer = None
         self._seconds = 0.0
-        self._operations = 0            # asked for so far in this session
 
     @property
     def started(self):
@@ -98,10 +90,8 @@ class Driver:
                 return self._finished(result)
             try:
                 value, failure = self._start(head, result[1:]), None
-            except (HostError, MailfilterError) as error:
+            except Exception as error:
                 value, failure = None, error
-            except Exception as error:      # our bug; the policy gets an error, the log gets the stack
-                value, failure = None, self._internal(error)
             if value is PENDING:
                 if self._timer is None:
                     self._timer = self.context.loop.call_later(self._seconds, self._expired)
@@ -117,21 +107,18 @@ class Driver:
         if operation is None:
             raise HostError(f"there is no operation {name}")
         operation.check(arguments)
-        self._count(name)
+        self.context.charge(name)
         self._waiting = waiting = Waiting(self.context.loop, name, self._settled)
         return operation.run(self.context, waiting, *arguments)
 
     def _resume(self, value, failure):
         if failure is None:
             return self._heap.call(engine.RESUME, value)
-        name = failure.name if isinstance(failure, HostError) else type(failure).__name__
-        return self._heap.call(engine.FAIL, (name, str(failure), getattr(failure, "code", None)))
+        return self._heap.call(engine.FAIL, failure_of(self.context, failure))
 
     def _settled(self, value, error):
         """The operation that the handler waited for has ended."""
         self._waiting = None
-        if error is not None and not isinstance(error, (HostError, MailfilterError)):
-            error = self._internal(error)
         try:
             result = self._resume(value, error)
         except (ScriptError, HeapDead) as fault:
@@ -140,11 +127,6 @@ class Driver:
             outcome = self._go_on(result)
         if outcome is not None:
             self._report(outcome)
-
-    def _internal(self, error):
-        self.context.log.write(logs.ERR, self.context.session_id, f"an operation of {self.handler} failed",
-                               stack="".join(traceback.format_exception(error)))
-        return MailfilterError("internal error")
 
     def _report(self, outcome):
         done, self._done = self._done, None
@@ -227,10 +209,5 @@ class Driver:
         operation = AT_ONCE.get(name)
         if operation is None:
             raise HostError(f"there is no operation {name}")
-        self._count(name)
+        self.context.charge(name)
         return operation.perform(self.context, arguments)
-
-    def _count(self, name):
-        self._operations += 1
-        if self._operations > self.context.limits.operations and name not in _ALWAYS:
-            raise HostError(f"{name}: the session has used up its {self.context.limits.operations} operations")

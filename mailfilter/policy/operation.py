@@ -5,12 +5,14 @@ The rows themselves are in operations.py; who runs the handlers that wait is dri
 Must not know: what any operation does.
 """
 import asyncio
+import traceback
 from dataclasses import dataclass
 
+from mailfilter import log as logs
 from mailfilter._core.heap import UNDEFINED, HostError
 from mailfilter.errors import MailfilterError, ServiceTimeout
 
-__all__ = ["PENDING", "UNDEFINED", "Operation", "Waiting"]
+__all__ = ["PENDING", "UNDEFINED", "Operation", "Waiting", "failure_of"]
 
 
 class Pending:
@@ -65,6 +67,19 @@ class Operation:
             return self.run(context, *given)
         except MailfilterError as error:
             raise HostError(str(error), type(error).__name__) from error
+
+
+def failure_of(context, error):
+    """What a failed operation throws into JavaScript: (class name, message, code or None).
+
+    An error that no operation raises on purpose is our bug: the policy learns that there was one, the log gets the stack.
+    """
+    if not isinstance(error, (HostError, MailfilterError)):
+        context.log.write(logs.ERR, context.session_id, "an operation failed",
+                          stack="".join(traceback.format_exception(error)))
+        error = MailfilterError("internal error")
+    name = error.name if isinstance(error, HostError) else type(error).__name__
+    return name, str(error), getattr(error, "code", None)
 
 
 class Waiting:

@@ -6,6 +6,7 @@ from mailfilter.policy import client_operations as client
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import system_operations as system
+from mailfilter.policy import together_operations as together
 from mailfilter.policy.operation import Operation
 
 __all__ = ["AT_ONCE", "LOADING", "OPERATIONS", "WAITED_FOR"]
@@ -36,6 +37,8 @@ OPERATIONS = (
     Operation("client.message", client.message, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
     Operation("client.spoil", client.spoil, (NUMBER,), effects=True),
     Operation("client.close", client.close, (NUMBER,), effects=True, failure="never fails"),
+    Operation("together.next", together.next_answers, (NUMBER, list), waits=True, deadline="that of each in it"),
+    Operation("together.cancel", together.cancel, (NUMBER,), failure="never fails"),
     Operation("dns.reverse", message.reverse, (str,), waits=True, deadline="2 s of the resolver", failure="gives null"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
