@@ -184,11 +184,16 @@
         },
         /* 6 describe: what the program wants to know of a policy after loading it */
         function describe() {
-            var Server = global.SmtpServer, handlers = [], name, statics = {};
-            for (name in Server.prototype) {
-                if (/^(smtp[A-Z]|cleanup$)/.test(name) && typeof Server.prototype[name] === 'function') {
+            var Server = global.SmtpServer, handlers = [], name, statics = {}, seen = {}, above;
+
+            function look(name) {
+                if (/^(smtp[A-Z]|cleanup$)/.test(name) && !seen[name] && typeof Server.prototype[name] === 'function') {
+                    seen[name] = true;
                     handlers[handlers.length] = [name, Server.prototype[name] !== original[name]];
                 }
+            }
+            for (above = Server.prototype; above && above !== Object.prototype; above = Object.getPrototypeOf(above)) {
+                Object.getOwnPropertyNames(above).forEach(look);        // those of a class are not enumerable
             }
             for (name in Server) {
                 if (typeof Server[name] !== 'function') {

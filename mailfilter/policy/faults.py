@@ -10,7 +10,7 @@ import re
 from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect
 
-__all__ = ["from_script_error"]
+__all__ = ["from_dead_heap", "from_script_error"]
 
 _FRAME = re.compile(r"^\s+at .*?\((.+):(\d+)\)", re.MULTILINE)
 _UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
@@ -53,6 +53,17 @@ def from_script_error(error, programs, thrown_at=None):
     program, line, column = found
     text = program.line(line)
     return PolicyError(message, program.name, line, _column(str(error.message), text, column), text)
+
+
+def from_dead_heap(error, programs, name):
+    """A PolicyError for a HeapDead; one that was stopped (HeapStopped) tells where it was. name: the policy's file."""
+    for file, line in getattr(error, "places", ()):
+        found = _place(programs, file, line, "")
+        if found is not None:
+            program, number, column = found
+            text = program.line(number)
+            return PolicyError(str(error), program.name, number, _column("", text, column), text)
+    return PolicyError(str(error), name)
 
 
 def _word(message, text):

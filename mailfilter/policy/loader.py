@@ -16,7 +16,7 @@ from mailfilter._core.heap import DEFAULT_HEAP_BYTES, UNDEFINED, Heap, HeapDead,
 from mailfilter.errors import PolicyError
 from mailfilter.policy import engine, library
 from mailfilter.policy.compiler import Compiler
-from mailfilter.policy.faults import from_script_error
+from mailfilter.policy.faults import from_dead_heap, from_script_error
 from mailfilter.policy.modules import BYTES_LIMIT, Modules
 from mailfilter.policy.operations import LOADING
 from mailfilter.policy.scanner import code_only, words
@@ -192,7 +192,7 @@ class Policy:
     def fault(self, error, thrown_at=None):
         """The PolicyError for a ScriptError or HeapDead out of one of this policy's heaps."""
         if isinstance(error, HeapDead):
-            return PolicyError(str(error), self.name)
+            return from_dead_heap(error, self.programs, self.name)
         return from_script_error(error, self.programs, thrown_at)
 
     def place_of_handler(self, handler):

@@ -1,0 +1,1 @@
+module.exports = {name: 'first', file: __filename, folder: __dirname};

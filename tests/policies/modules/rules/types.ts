@@ -1,0 +1,1 @@
+export interface Named { name: string; }
