@@ -63,4 +63,5 @@ def reverse(context, waiting, address):
     """The verified name of an address, or null. Never fails: no name is an answer."""
     if context.resolver is None:
         return None
-    return waiting.run(context.resolver.reverse(address))
+    known = context.resolver.known_reverse(address)
+    return waiting.run(context.resolver.reverse(address)) if known is None else known[0]

@@ -114,6 +114,24 @@ class Resolver:
         self._channel = None
         self._retired = set()
 
+    def known_reverse(self, address):
+        """What `reverse` would answer without a query, as a tuple of one; None when it takes one."""
+        cached = self._cache.get(address)
+        if cached is not None:
+            if cached[1] > asyncio.get_running_loop().time():
+                self._cache.move_to_end(address)
+                return cached[:1]
+            del self._cache[address]
+        if address in self._running:
+            return None
+        parsed = _parsed(address)
+        if parsed is None:
+            return (None,)
+        if parsed.is_loopback:
+            self._remember(address, "localhost", POSITIVE_MAX_S)
+            return ("localhost",)
+        return (None,) if self.closed or len(self._running) >= self.in_flight else None
+
     async def reverse(self, address):
         """The verified name of an IP address (str), or None.
 
@@ -122,22 +140,12 @@ class Resolver:
         that points elsewhere, a failure, the deadline, text that is no IP address (a UNIX socket).
         Loopback addresses are "localhost" without a query. Never raises for what the network does.
         """
-        cached = self._cache.get(address)
-        if cached is not None:
-            if cached[1] > asyncio.get_running_loop().time():
-                self._cache.move_to_end(address)
-                return cached[0]
-            del self._cache[address]
+        known = self.known_reverse(address)
+        if known is not None:
+            return known[0]
         running = self._running.get(address)
         if running is None:
-            parsed = _parsed(address)
-            if parsed is None:
-                return None
-            if parsed.is_loopback:
-                return "localhost"
-            if self.closed or len(self._running) >= self.in_flight:
-                return None
-            running = asyncio.get_running_loop().create_task(self._reverse(address, parsed))
+            running = asyncio.get_running_loop().create_task(self._reverse(address, _parsed(address)))
             self._running[address] = running
         # Whoever stops waiting stops alone: the others, and the cache, still get the answer.
         return await asyncio.shield(running)
