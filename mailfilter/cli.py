@@ -116,8 +116,9 @@ def _parser():
                        help="where bodies go that outgrow memory (default: the system's temporary folder)")
 
     check = commands.add_parser(
-        "check", help="load a policy and list its handlers", formatter_class=wide,
-        description="Load a policy as `serve` would, and list its handlers.", epilog=_CHECK_EXAMPLES)
+        "check", help="load a policy and tell what is in it", formatter_class=wide,
+        description="Load a policy as `serve` would; tell its handlers, modules, operations and cost, and what looks "
+                    "like a mistake.", epilog=_CHECK_EXAMPLES)
     check.set_defaults(run=_check)
     _add_policy(check)
 
@@ -247,7 +248,39 @@ def _check(options):
         print(f"{title}:" + ("" if names else " none"))
         for name in names:
             print(f"  {name}")
-    return 0
+    return _inspect(policy)
+
+
+def _inspect(policy):
+    """The rest of `check`: what the policy is made of, what it costs, what looks like a mistake; the exit status."""
+    from mailfilter.policy import inspection
+
+    for title, programs in (("compiled", [policy.program]), ("modules", policy.modules.programs().values())):
+        shown = [program.name + (f" (by {' and '.join(program.compilers)})" if program.compilers else "")
+                 for program in programs if title == "modules" or program.compilers]
+        if shown:
+            print(f"{title}:")
+            for text in shown:
+                print(f"  {logs.escape(text)}")
+    print("operations: " + (", ".join(operation.name for operation in inspection.operations_used(policy)) or "none"))
+    built, copied = inspection.measure(policy)
+    if policy.image is None:
+        print(f"image: none ({logs.escape(policy.no_image)}); every connection builds its heap in {built * 1e3:.1f} ms")
+    else:
+        print(f"image: {policy.image.image_bytes} bytes, {policy.image.relocations} relocations, "
+              f"built in {built * 1e3:.1f} ms, copied in {copied * 1e6:.0f} µs")
+    for name, what in inspection.missing_parts():
+        print(f"not installed: {name} ({what})")
+    problems = inspection.type_errors(policy)
+    if problems is None and any(name.endswith(".ts") for name in policy.programs):
+        print("types: not checked; there is no tsc")
+    for kind, found in (("warning: ", inspection.warnings(policy)), ("", problems or ())):
+        for problem in found:
+            place = f"{problem.place}: " if problem.place else ""
+            _complain(f"{place}{kind}{problem.message}")
+            if problem.excerpt():
+                print(problem.excerpt(), file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _version(options):

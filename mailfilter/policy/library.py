@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mailfilter.errors import PolicyError
 
-__all__ = ["PREFIX", "directory", "shipped_policies", "shipped_policy", "sources"]
+__all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_policy", "sources"]
 
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js", "body.js",
-         "sys.js", "client.js", "maildir.js", "server.js", "modules.js", "engine.js")
+         "sys.js", "together.js", "client.js", "maildir.js", "server.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -23,6 +23,7 @@ ON_DEMAND = {
     "collections.js": frozenset(("Map", "Set", "WeakMap", "WeakSet")),
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),
+    "together.js": frozenset(("all",)),
 }
 
 # What tracebacks call a file of the library: this and its name.
@@ -53,6 +54,11 @@ def sources(names=frozenset(), modules=()):
     """
     files = [name for name in FILES if name not in ON_DEMAND or not ON_DEMAND[name].isdisjoint(names)]
     return [*map(_source, files[:-1]), *modules, _source(files[-1])]
+
+
+def every_source():
+    """All files of the library, those on demand too, as sources() gives them."""
+    return [_source(name) for name in FILES]
 
 
 def shipped_policies():

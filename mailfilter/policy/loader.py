@@ -185,9 +185,13 @@ class Policy:
         """A heap with library and policy in it. answer(name, *arguments) serves operations answered at once."""
         if self.image is not None:
             return self.image.heap(answer)
-        heap = self._build(self._answer_quietly)
+        heap = self.build_heap()
         heap.answer_with(answer)
         return heap
+
+    def build_heap(self):
+        """A heap built from the sources, image or not."""
+        return self._build(self._answer_quietly)
 
     def fault(self, error, thrown_at=None):
         """The PolicyError for a ScriptError or HeapDead out of one of this policy's heaps."""
