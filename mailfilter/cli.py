@@ -235,12 +235,14 @@ def _check(options):
         raise _UsageError(str(error)) from None
     from mailfilter import policy as policies
     from mailfilter.net import listeners
+    from mailfilter.policy import inspection
 
     policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
     config.Limits().replaced(policy.limits, "SmtpServer.limits")
     config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
-    print(f"{policy.path}: no error found")
+    problems = inspection.type_errors(policy)
+    print(f"{policy.path}: " + (f"{len(problems)} errors in types" if problems else "no error found"))
     print(f"version: {policy.version}")
     print("listens on: " + (", ".join(map(str, addresses)) or "nothing; give --listen"))
     for title, wanted in (("handlers of the policy", True), ("handlers left to the library", False)):
@@ -248,13 +250,12 @@ def _check(options):
         print(f"{title}:" + ("" if names else " none"))
         for name in names:
             print(f"  {name}")
-    return _inspect(policy)
+    _tell(policy, inspection, problems)
+    return 1 if problems else 0
 
 
-def _inspect(policy):
-    """The rest of `check`: what the policy is made of, what it costs, what looks like a mistake; the exit status."""
-    from mailfilter.policy import inspection
-
+def _tell(policy, inspection, problems):
+    """The rest of `check`: what the policy is made of, what it costs, what looks like a mistake."""
     for title, programs in (("compiled", [policy.program]), ("modules", policy.modules.programs().values())):
         shown = [program.name + (f" (by {' and '.join(program.compilers)})" if program.compilers else "")
                  for program in programs if title == "modules" or program.compilers]
@@ -271,7 +272,6 @@ def _inspect(policy):
               f"built in {built * 1e3:.1f} ms, copied in {copied * 1e6:.0f} µs")
     for name, what in inspection.missing_parts():
         print(f"not installed: {name} ({what})")
-    problems = inspection.type_errors(policy)
     if problems is None and any(name.endswith(".ts") for name in policy.programs):
         print("types: not checked; there is no tsc")
     for kind, found in (("warning: ", inspection.warnings(policy)), ("", problems or ())):
@@ -280,7 +280,6 @@ def _inspect(policy):
             _complain(f"{place}{kind}{problem.message}")
             if problem.excerpt():
                 print(problem.excerpt(), file=sys.stderr)
-    return 1 if problems else 0
 
 
 def _version(options):
