@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HEADER = 8, STEP = 8, SMALL = 63, PAGE = 4096 };
+enum { HEADER = 8, STEP = 8, SMALL = 63, PAGE = 4096, FREE = 1 /* in a header, while blocks are merged */ };
 
 static arena *pool[ARENA_POOL_LIMIT];
 static size_t pooled, in_use;
@@ -29,6 +29,66 @@ static inline unsigned class_of(size_t size, size_t *room) {
 
 static inline size_t *header_of(void *ptr) { return (size_t *)ptr - 1; }
 
+/* Put a block into the list of the largest class that it can serve: what was merged or cut has odd sizes. */
+static inline void keep_free(arena *a, void *ptr, size_t room) {
+    size_t wanted;
+    unsigned class = class_of(room, &wanted);
+    if (wanted > room) class--;
+    *(void **)ptr = a->free_list[class];
+    a->free_list[class] = ptr;
+}
+
+/* A block of `room` bytes out of a free one of class `from` or above; NULL: there is none. */
+static void *cut(arena *a, size_t room, unsigned from) {
+    for (unsigned class = from; class < ARENA_CLASSES; class++) {
+        void *ptr = a->free_list[class];
+        if (!ptr) continue;
+        size_t have = *header_of(ptr);
+        a->free_list[class] = *(void **)ptr;
+        if (have - room >= HEADER + STEP) {
+            char *rest = (char *)ptr + room + HEADER;
+            *header_of(rest) = have - room - HEADER;
+            *header_of(ptr) = room;
+            keep_free(a, rest, have - room - HEADER);
+        }
+        return ptr;
+    }
+    return NULL;
+}
+
+/* Join free blocks that lie side by side, and give those at the end back to the top. Done only when nothing fits any
+ * more, as the engine collects garbage then anyway. Whether anything was joined. The lists are sound at every moment:
+ * the watchdog may stop a heap in the middle of this and ask it where it was. */
+static int merge(arena *a) {
+    void *lists[ARENA_CLASSES];
+    char *at = (char *)a + arena_first_block(), *end = (char *)a + a->top;
+    int joined = 0;
+    memcpy(lists, a->free_list, sizeof lists);
+    memset(a->free_list, 0, sizeof a->free_list);
+    __asm__ volatile("" ::: "memory");
+    for (int class = 0; class < ARENA_CLASSES; class++)
+        for (void *ptr = lists[class]; ptr; ptr = *(void **)ptr) *header_of(ptr) |= FREE;
+    while (at < end) {
+        size_t room = *(size_t *)at;
+        if (room & FREE) {
+            char *next = at + HEADER + (room -= FREE);
+            for (; next < end && (*(size_t *)next & FREE); next = at + HEADER + room) {
+                room += HEADER + *(size_t *)next - FREE;
+                joined = 1;
+            }
+            *(size_t *)at = room;
+            if (next == end) {
+                a->top = (size_t)(at - (char *)a);
+                return 1;
+            }
+            __asm__ volatile("" ::: "memory");
+            keep_free(a, at + HEADER, room);
+        }
+        at += HEADER + room;
+    }
+    return joined;
+}
+
 void *arena_alloc(void *udata, size_t size) {
     arena *a = udata;
     if (size == 0) return NULL;
@@ -38,12 +98,20 @@ void *arena_alloc(void *udata, size_t size) {
     void *ptr = a->free_list[class];
     if (ptr) {
         a->free_list[class] = *(void **)ptr;
-        if (a->zeroing) memset(ptr, 0, room);
+        if (a->zeroing) memset(ptr, 0, *header_of(ptr));
         return ptr;
     }
     if (room + HEADER > a->cap - a->top) {
-        a->denied = size;
-        return NULL;
+        ptr = cut(a, room, class + 1);
+        if (!ptr && merge(a) && room + HEADER > a->cap - a->top) ptr = cut(a, room, class);
+        if (ptr) {
+            if (a->zeroing) memset(ptr, 0, *header_of(ptr));
+            return ptr;
+        }
+        if (room + HEADER > a->cap - a->top) {
+            a->denied = size;
+            return NULL;
+        }
     }
     size_t *header = (size_t *)((char *)a + a->top);
     a->top += room + HEADER;
@@ -60,10 +128,7 @@ void arena_free(void *udata, void *ptr) {
         a->top -= room + HEADER;
         return;
     }
-    size_t same;
-    unsigned class = class_of(room, &same);
-    *(void **)ptr = a->free_list[class];
-    a->free_list[class] = ptr;
+    keep_free(a, ptr, room);
 }
 
 void *arena_realloc(void *udata, void *ptr, size_t size) {

@@ -2,10 +2,11 @@
  * The memory of one JavaScript heap: one region that holds every byte Duktape allocates.
  *
  * A region has a hard cap; reaching it makes an allocation fail, which Duktape turns into an error of
- * the policy. Freed blocks are kept by size class and used again; the region is never given back
- * piecemeal. A heap is ended by forgetting its region as a whole (no destructor needs to run), so a heap
- * that was stopped in the middle of anything costs nothing to drop. Regions are recycled through a pool,
- * because fresh pages cost more than anything else about a heap.
+ * the policy. Freed blocks are kept by size class and used again; when nothing fits any more, neighbours
+ * are joined and larger ones cut. The region is never given back piecemeal. A heap is ended by forgetting
+ * its region as a whole (no destructor needs to run), so a heap that was stopped in the middle of anything
+ * costs nothing to drop. Regions are recycled through a pool, because fresh pages cost more than anything
+ * else about a heap.
  *
  * The header lies at the region's start; all book-keeping of the region is inside it.
  *
