@@ -8,8 +8,8 @@ import pytest
 from heaps import EVALUATE, GIVE_BACK, TestHeap
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, ScriptError, regions
+
 from mailfilter.mail.octets import octets
 
 DEPTH_LIMIT, COUNT_LIMIT = 16, 200_000     # duk_value.h
@@ -111,7 +111,8 @@ def test_what_python_values_become(given, code, expected):
     ("(function () { return arguments; }(1, 2))", {"0": 1, "1": 2}), ("/x/g", {}), ("Object.create({inherited: 1})", {}),
     ("Object.create(null)", {}), ("Object.defineProperty({}, 'hidden', {value: 1})", {}), ("new Error('x')", {}),
     ("var o = {}; o[Symbol('s')] = 1; o.a = Symbol('t'); o", {"a": None}), ("[function () {}, Symbol()]", [None, None]),
-    ("new Proxy([1, 2], {})", [1, 2]), ("new Proxy({}, {get: function () { return 5; }, ownKeys: function () { return []; }})", {}),
+    ("new Proxy([1, 2], {})", [1, 2]),
+    ("new Proxy({}, {get: function () { return 5; }, ownKeys: function () { return []; }})", {}),
     ("var a = [1]; a.extra = 2; a", [1]), ("[[[[]]]]", [[[[]]]]), ("({get a() { return [1]; }})", {"a": [1]}),
 ])
 def test_what_javascript_values_become(js, code, expected):
@@ -293,7 +294,8 @@ def test_a_policy_may_call_operations_while_a_value_is_handed_over(code):
 
 def test_nesting_of_operations_is_limited():
     js = TestHeap(lambda name, value=None: value)
-    nested = "var depth = 0, o = Object.defineProperty({}, 'a', {enumerable: true, get: function () { depth++; return now('x', o); }});"
+    nested = ("var depth = 0, o = Object.defineProperty({}, 'a', "
+              "{enumerable: true, get: function () { depth++; return now('x', o); }});")
     with pytest.raises(ScriptError, match="nested too deeply"):
         js(nested + "now('x', o)")
     assert js("depth") < 20 and js("now('x', 5)") == 5
@@ -423,10 +425,10 @@ def test_an_entry_that_is_none_is_refused(entry):
 def test_a_heap_nobody_holds_is_closed():
     gc.collect()
     before = regions()[0]
-    js = TestHeap()
-    js.heap.answer_with(lambda *a: js)         # a circle through the heap
+    circle = [TestHeap()]
+    circle[0].heap.answer_with(circle.append)           # through the heap and back
     assert regions()[0] == before + 1
-    del js
+    del circle
     gc.collect()
     assert regions()[0] == before
 
@@ -442,8 +444,9 @@ def every_place(js, arguments):
     for code in ("now('fine', [1, {a: 'b'}])", "now('host', 'x')", "now('bug')", "now('odd')", "now('deep')",
                  "now('x', {get a() { throw new Error('g'); }})", "[[1, 'a'], {get a() { throw 5; }}]",
                  "var l = []; l[0] = ['text', l]; l", "var m = {}; m.a = {b: 'text' + Math.random(), m: m}; m",
-                 "throw new Error('e' + Math.random())", "throw {a: 'x'}", "({", "now('x', new Proxy([1, 2], {get: function (t, k)"
-                 " { if (k === '1') throw new Error('trap'); return t[k]; }}))", "['\\udcff', '\\ud800', '\\u20ac']",
+                 "throw new Error('e' + Math.random())", "throw {a: 'x'}", "({",
+                 "now('x', new Proxy([1, 2], {get: function (t, k) { if (k === '1') throw new Error('trap'); return t[k]; }}))",
+                 "['\\udcff', '\\ud800', '\\u20ac']",
                  "now('fine', {get a() { return now('fine', '\\udcff'); }, get b() { return now('host'); }})",
                  "now('octets')", "new Array(300000)"):
         try:
