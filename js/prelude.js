@@ -216,11 +216,16 @@
         return from;
     }
 
-    var nativeSort = Array.prototype.sort;
+    function byText(a, b) {
+        return String(a) > String(b) ? 1 : 0;
+    }
+
+    /* Without a comparator, too: the engine's own sort is not stable, and it draws random numbers, which makes no image
+     * of a policy that sorts something while it is loaded. */
     define(Array.prototype, 'sort', function sort(compare) {
         var list, n, i, items = [], missing = 0, unset = 0, at;
         if (compare === undefined) {
-            return nativeSort.call(this);
+            compare = byText;
         }
         list = objectFrom(this, 'sort', compare);
         n = list.length >>> 0;
