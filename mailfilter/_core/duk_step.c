@@ -67,6 +67,7 @@ static duk_ret protected_now(duk_context *ctx, void *udata) {
  * anchors, and only those, whichever way it ends. */
 static duk_ret native_now(duk_context *ctx) {
     duk_host *host = region_of(ctx)->host;
+    watch_check();
     if (host->depth == HOST_NESTING_LIMIT) {
         duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "operations below getters are nested too deeply");
         duk.throw_raw(ctx);
@@ -136,6 +137,7 @@ static duk_ret protected_call(duk_context *ctx, void *udata) {
     duk.push_heapptr(ctx, job->region->entries[job->entry]);
     for (int i = 0; i < n; i++) value_push(ctx, host, PyTuple_GET_ITEM(job->arguments, i), 0);
     duk.call(ctx, n);
+    watch_check();
     duk_frame *frame = host_frame(host);
     frame->count = 0;
     value_get(ctx, host, -1, &frame->result, 0);
@@ -175,6 +177,7 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     duk_context *ctx = region->context;
     duk_host *host = region->host;
     sigjmp_buf here, *outer = fatal_exit;
+    watch_slice slice;
     enum step_status status;
     int jumped;
     if (!ctx) return STEP_DEAD;
@@ -182,21 +185,22 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     fatal_exit = &here;
     jumped = sigsetjmp(here, 0);
     if (jumped) {
-        watch_end();
+        watch_end(&slice);
         region->context = NULL;
         fatal_exit = outer;
         duk_host_clear(host);
         return jumped == 2 ? STEP_STOPPED : STEP_DEAD;
     }
-    watch_begin(region, job->in_coroutine, &here, budget_ms);
+    watch_begin(&slice, region, job->in_coroutine, &here, budget_ms);
     if (duk.safe_call(ctx, work, job, 0, 1) == 0) status = STEP_OK;
     else {
         status = STEP_THREW;
+        watch_check();
         duk.safe_call(ctx, protected_describe, host, 0, 1);
         duk.pop(ctx);
     }
     duk.pop(ctx);
-    if (watch_end()) {
+    if (watch_end(&slice)) {
         region->context = NULL;
         fatal_exit = outer;
         duk_host_clear(host);
@@ -238,11 +242,19 @@ enum step_status step_call(arena *region, int entry, PyObject *arguments, unsign
     return run(&job, protected_call, budget_ms, result);
 }
 
-void step_collect(arena *region) {
+void step_collect(arena *region, unsigned budget_ms) {
     sigjmp_buf here, *outer = fatal_exit;
+    watch_slice slice;
     if (!region->context) return;
     fatal_exit = &here;
-    if (sigsetjmp(here, 0)) region->context = NULL;
-    else duk.gc(region->context, 0);
+    if (sigsetjmp(here, 0)) {
+        watch_end(&slice);
+        region->context = NULL;
+        duk_host_clear(region->host);
+    } else {
+        watch_begin(&slice, region, 0, &here, budget_ms);
+        duk.gc(region->context, 0);
+        if (watch_end(&slice)) region->context = NULL;
+    }
     fatal_exit = outer;
 }

@@ -34,7 +34,7 @@ enum step_status step_load(arena *region, const char *name, const char *source, 
                            PyObject **result);
 /* Call library function number `entry` (registered by host.entries(...)) with a tuple of arguments. */
 enum step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result);
-/* Run the collector. */
-void step_collect(arena *region);
+/* Run the collector. It runs finalizers, which may be the policy's: after `budget_ms` of CPU the heap is dead. */
+void step_collect(arena *region, unsigned budget_ms);
 
 #endif

@@ -39,7 +39,7 @@ cdef extern from "duk_step.h":
     step_status step_load(arena *region, const char *name, const char *source, size_t length, unsigned budget_ms,
                           PyObject **result)
     step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result)
-    void step_collect(arena *region)
+    void step_collect(arena *region, unsigned budget_ms)
 
 cdef extern from "image.h":
     enum:

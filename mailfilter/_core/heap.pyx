@@ -293,9 +293,14 @@ cdef class Heap:
         return self._leave(status, result, self.slice_ms)
 
     def collect(self):
-        """Run the garbage collector."""
+        """Run the garbage collector, and with it the finalizers that a policy may have set: a heap whose finalizers take
+        more than DEFAULT_LOAD_MS of CPU is dead afterwards."""
+        if self.asleep:
+            self.wake()
         if not self.dead and not self.running:
-            c.step_collect(self.region)
+            self.running = True
+            c.step_collect(self.region, DEFAULT_LOAD_MS)
+            self.running = False
 
     def allow(self, unsigned slice_ms):
         """Let one call take at most `slice_ms` milliseconds of CPU (default DEFAULT_SLICE_MS)."""
@@ -342,6 +347,8 @@ cdef class Image:
             if not (<Heap>heap).fixed or heap.dead:
                 raise ValueError("an image is made of three living builds")
             heap.collect()
+            if heap.dead:
+                raise HeapDead("the heap died while its garbage was collected")
         verdict = c.image_make(&self.im, first.region, second.region, third.region)
         for heap in builds:
             heap.close()

@@ -18,11 +18,8 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-static volatile sig_atomic_t running;           /* a slice is under way */
+static watch_slice *volatile running;           /* the slice under way, or NULL */
 static volatile unsigned long slice;            /* its number */
-static volatile unsigned limit_ticks;
-static sigjmp_buf *escape;
-static arena *region;
 
 static unsigned long seen;                      /* the slice that the last tick saw, and for how many ticks */
 static unsigned ticks;
@@ -30,11 +27,15 @@ static unsigned ticks;
 static watch_report report;
 static volatile sig_atomic_t looking;           /* the handler is asking the engine where it is */
 static struct sigaction old_segv, old_bus;
-static int inside;                              /* whether the slice runs in the region's coroutine */
 
 static int started;
 static timer_t timer;
 static uintptr_t engine_from, engine_to;        /* the engine's instructions */
+
+/* Where libc's functions on memory begin, as this processor has them; one is never longer than LEAF_BYTES, and what
+ * lies behind it is its like. They call nothing and leave the stack as it is. */
+enum { LEAVES = 4, LEAF_BYTES = 4096 };
+static uintptr_t leaves[LEAVES];
 
 static int find_text(struct dl_phdr_info *info, size_t size, void *base) {
     if (info->dlpi_addr != (uintptr_t)base) return 0;
@@ -48,34 +49,41 @@ static int find_text(struct dl_phdr_info *info, size_t size, void *base) {
     return 1;
 }
 
-static uintptr_t interrupted_at(const void *context) {
+/* Where the thread was, and where the function that it was in returns to, provided that it is a leaf. */
+static uintptr_t interrupted_at(const void *context, uintptr_t *back) {
     const ucontext_t *c = context;
 #if defined(__x86_64__)
+    *back = *(const uintptr_t *)(uintptr_t)c->uc_mcontext.gregs[REG_RSP];
     return (uintptr_t)c->uc_mcontext.gregs[REG_RIP];
 #elif defined(__aarch64__)
+    *back = (uintptr_t)c->uc_mcontext.regs[30];
     return (uintptr_t)c->uc_mcontext.pc;
 #else
 #error "the watchdog needs to know where this processor keeps its instruction pointer"
 #endif
 }
 
+static inline int in_engine(uintptr_t at) { return at >= engine_from && at < engine_to; }
+
+/* Whether nothing but the engine is halfway through something. */
+static int may_be_left(const void *context) {
+    uintptr_t back, at = interrupted_at(context, &back);
+    if (in_engine(at)) return 1;
+    for (int i = 0; i < LEAVES; i++)
+        if (at - leaves[i] < LEAF_BYTES) return in_engine(back);
+    return 0;
+}
+
 static void on_bad_memory(int signal) {
     (void)signal;
-    if (looking) siglongjmp(*escape, 2);
+    if (looking) siglongjmp(*running->escape, 2);
     _exit(139);
 }
 
-/* Ask the engine which lines are on its call stack. It was interrupted anywhere, so that it may crash, loop or throw
- * while it looks: the first two lead to the escape, the last to wherever an error goes, and from there at the next
- * tick or at watch_end to the same end. The heap is not used again in any case. */
-static void look(void) {
-    struct sigaction mine = {.sa_handler = on_bad_memory, .sa_flags = SA_NODEFER};
-    duk_context *ctx = inside && region->coroutine ? region->coroutine : region->context;
-    report.count = 0;
-    sigaction(SIGSEGV, &mine, &old_segv);
-    sigaction(SIGBUS, &mine, &old_bus);
-    looking = 1;
-    region->cap += ARENA_SLACK;
+/* Runs under duk.safe_call, which makes the engine write down how far the running function has come, and keeps an
+ * error, met on the way, away from the policy. */
+static duk_ret places(duk_context *ctx, void *udata) {
+    (void)udata;
     for (int level = -1; level >= -24 && report.count < WATCH_PLACES; level--) {
         duk.inspect_callstack_entry(ctx, level);
         if (duk.get_type(ctx, -1) != DUK_TYPE_OBJECT) break;
@@ -94,10 +102,25 @@ static void look(void) {
         }
         duk.pop_n(ctx, 3);
     }
+    return 0;
+}
+
+/* Ask the engine which lines are on its call stack. It was interrupted anywhere, so that it may crash or loop while it
+ * looks; both lead to the escape. The heap is not used again in any case. */
+static void look(void) {
+    struct sigaction mine = {.sa_handler = on_bad_memory, .sa_flags = SA_NODEFER};
+    arena *region = running->region;
+    duk_context *ctx = running->in_coroutine && region->coroutine ? region->coroutine : region->context;
+    report.count = 0;
+    sigaction(SIGSEGV, &mine, &old_segv);
+    sigaction(SIGBUS, &mine, &old_bus);
+    looking = 1;
+    region->cap += ARENA_SLACK;
+    duk.safe_call(ctx, places, NULL, 0, 0);
 }
 
 static void looked(void) {
-    region->cap -= ARENA_SLACK;
+    running->region->cap -= ARENA_SLACK;
     looking = 0;
     sigaction(SIGSEGV, &old_segv, NULL);
     sigaction(SIGBUS, &old_bus, NULL);
@@ -106,7 +129,7 @@ static void looked(void) {
 static void on_tick(int signal, siginfo_t *info, void *context) {
     int kept = errno;
     (void)signal;
-    if (looking) siglongjmp(*escape, 2);            /* a whole tick of looking: it loops, or went astray */
+    if (looking) siglongjmp(*running->escape, 2);   /* a whole tick of looking: it loops, or went astray */
     if (!running) return;
     if (slice != seen) {
         seen = slice;
@@ -114,12 +137,11 @@ static void on_tick(int signal, siginfo_t *info, void *context) {
         return;
     }
     ticks += 1 + (info->si_overrun > 0 ? (unsigned)info->si_overrun : 0);
-    if (ticks < limit_ticks) return;
-    uintptr_t at = interrupted_at(context);
-    if (at < engine_from || at >= engine_to) return;
+    if (ticks < running->limit_ticks) return;
+    if (!may_be_left(context)) return;
     look();
     errno = kept;
-    siglongjmp(*escape, 2);
+    siglongjmp(*running->escape, 2);
 }
 
 /* A forked process has no timer of its own yet. */
@@ -134,6 +156,10 @@ static void start(void) {
     started = 1;
     if (!registered) {
         registered = 1;
+        leaves[0] = (uintptr_t)dlsym(RTLD_DEFAULT, "memcpy");
+        leaves[1] = (uintptr_t)dlsym(RTLD_DEFAULT, "memmove");
+        leaves[2] = (uintptr_t)dlsym(RTLD_DEFAULT, "memset");
+        leaves[3] = (uintptr_t)dlsym(RTLD_DEFAULT, "memcmp");
         pthread_atfork(NULL, NULL, forget);
         if (dladdr(*(void **)&duk.call, &engine)) dl_iterate_phdr(find_text, engine.dli_fbase);
     }
@@ -142,21 +168,24 @@ static void start(void) {
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0) timer_settime(timer, 0, &every, NULL);
 }
 
-void watch_begin(arena *a, int in_coroutine, sigjmp_buf *where, unsigned budget_ms) {
+void watch_begin(watch_slice *mine, arena *region, int in_coroutine, sigjmp_buf *escape, unsigned budget_ms) {
     if (!started) start();
-    region = a;
-    inside = in_coroutine;
-    escape = where;
-    limit_ticks = budget_ms / WATCH_TICK_MS + 1;
+    *mine = (watch_slice){.region = region, .escape = escape, .limit_ticks = budget_ms / WATCH_TICK_MS + 1,
+                          .in_coroutine = in_coroutine, .outer = running};
     slice++;
-    running = 1;
+    running = mine;
 }
 
-int watch_end(void) {
-    running = 0;
-    if (!looking) return 0;
-    looked();
-    return 1;
+int watch_end(watch_slice *mine) {
+    int stopped = looking;
+    if (stopped) looked();
+    slice++;
+    running = mine->outer;
+    return stopped;
+}
+
+void watch_check(void) {
+    if (looking) siglongjmp(*running->escape, 2);
 }
 
 const watch_report *watch_last(void) { return &report; }

@@ -6,12 +6,14 @@
  * WATCH_TICK_MS of CPU that the thread burns, never while it waits. When the same slice (one entry into
  * JavaScript) has been seen for longer than its budget, the signal handler jumps out of it. The heap is
  * then in no known state and is forgotten whole: all its memory is in its region, so nothing is lost and no lock is
- * held. It jumps only when the interrupted instruction is the engine's own: never out of Python (a native function of
- * ours, an operation), never out of libc (memory, time zones), which may hold a lock or be halfway through something
- * that belongs to everybody. The next tick tries again. Between the entry and the engine's own frames there is
+ * held. It jumps only when the interrupted instruction is the engine's own, or of memcpy, memmove, memset or memcmp called
+ * by the engine (a policy can spend all its time there, with buffers): never out of Python (a native function of
+ * ours, an operation), never out of the rest of libc (memory, time zones), which may hold a lock or be halfway through
+ * something that belongs to everybody. The next tick tries again. Between the entry and the engine's own frames there is
  * never a frame of Python: code that converts values keeps what it makes anchored (duk_value.h).
  *
- * One thread of a process runs JavaScript. Must not know: Python, mail, what is run.
+ * One thread of a process runs JavaScript. Slices nest when an operation, answered by Python, enters another heap; the
+ * outer one's budget begins anew after that. Must not know: Python, mail, what is run.
  */
 #ifndef MAILFILTER_WATCH_H
 #define MAILFILTER_WATCH_H
@@ -33,12 +35,25 @@ typedef struct watch_report {
     watch_place places[WATCH_PLACES];
 } watch_report;
 
+/* One slice: where the escape is and whose it is. */
+typedef struct watch_slice {
+    arena *region;
+    sigjmp_buf *escape;
+    unsigned limit_ticks;
+    int in_coroutine;
+    struct watch_slice *outer;
+} watch_slice;
+
 /* A slice begins: from now on it may be stopped after `budget_ms` of CPU by a jump to `escape` with
- * the value 2. `in_coroutine`: whether it runs in the region's coroutine. Slices do not nest. */
-void watch_begin(arena *region, int in_coroutine, sigjmp_buf *escape, unsigned budget_ms);
+ * the value 2. `slice` belongs to the caller and must live until watch_end. `in_coroutine`: whether it runs in the
+ * region's coroutine. */
+void watch_begin(watch_slice *slice, arena *region, int in_coroutine, sigjmp_buf *escape, unsigned budget_ms);
 /* It is over, by whatever way. 1 when it was stopped (also when an error of the engine, met while the handler asked
  * for the place, led out of it before the jump). */
-int watch_end(void);
+int watch_end(watch_slice *slice);
+/* Before anything outside the engine runs (Python, above all): a slice that the handler is about to end, and that an
+ * error of the engine led on, ends here. Does not return then. */
+void watch_check(void);
 /* What the last slice that was stopped was doing. */
 const watch_report *watch_last(void);
 
