@@ -125,6 +125,7 @@ void arena_free(void *udata, void *ptr) {
     if (!ptr) return;
     size_t room = *header_of(ptr);
     if ((char *)ptr + room == (char *)a + a->top) {     /* the newest block: give it back to the top */
+        if (a->top > a->peak) a->peak = a->top;
         a->top -= room + HEADER;
         return;
     }
@@ -182,17 +183,23 @@ arena *arena_open(size_t cap) {
 }
 
 void arena_close(arena *a) {
+    size_t written = a->top > a->peak ? a->top : a->peak;
     in_use--;
 #ifdef MAILFILTER_DEBUG
-    memset((char *)a + sizeof *a, 0xDB, a->top - sizeof *a);   /* a stale pointer must not find old data */
+    memset((char *)a + sizeof *a, 0xDB, written - sizeof *a);   /* a stale pointer must not find old data */
 #endif
     if (pooled == ARENA_POOL_LIMIT) {
-        munmap(a, a->cap + ARENA_SLACK);
-        return;
+        /* One of another size, of a policy that was replaced, makes room. */
+        size_t i = 0;
+        while (i < pooled && pool[i]->cap == a->cap) i++;
+        arena *given_up = i < pooled ? pool[i] : a;
+        if (i < pooled) pool[i] = pool[--pooled];
+        munmap(given_up, given_up->cap + ARENA_SLACK);
+        if (given_up == a) return;
     }
     /* Pages far above what a usual session touches go back to the system. */
     size_t keep = (size_t)1 << 20;
-    if (a->top > keep) madvise((char *)a + keep, a->cap + ARENA_SLACK - keep, MADV_DONTNEED);
+    if (written > keep) madvise((char *)a + keep, a->cap + ARENA_SLACK - keep, MADV_DONTNEED);
     pool[pooled++] = a;
 }
 

@@ -26,7 +26,8 @@ enum {
 
 typedef struct arena {
     size_t cap;                 /* bytes of the region that may be used */
-    size_t top;                 /* bytes used so far, header included: the high-water mark */
+    size_t top;                 /* bytes used so far, header included; it comes down when the newest block is freed */
+    size_t peak;                /* where the top was when it last came down, or higher: pages up to there were written */
     size_t zeroing;             /* whether every block is handed out as zeros: in the builds of an image */
     size_t denied;              /* size of the allocation that met the cap last, 0: none did */
     void *host;                 /* who owns the heap in this region (a struct duk_host), outside the region */
