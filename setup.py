@@ -2,7 +2,8 @@
 
 Two variables of the environment choose what is built:
 
-    MAILFILTER_BUILD=release (default) or debug    assertions and -g; they differ in macros and C flags alone
+    MAILFILTER_BUILD=release (default), debug or asan    debug: assertions and -g; asan: the same, and AddressSanitizer
+                                                   and UBSan look on (`make asan`). They differ in macros and flags alone
     MAILFILTER_STRICT=1                            warnings of Cython and of the C compiler are errors
 
 Every combination has its own folder below build/, so that switching back and forth rebuilds nothing. All .pxd
@@ -30,8 +31,8 @@ os.chdir(HERE)
 
 kind = os.environ.get("MAILFILTER_BUILD", "release")
 strict = os.environ.get("MAILFILTER_STRICT", "") == "1"
-if kind not in ("release", "debug"):
-    raise SystemExit(f"MAILFILTER_BUILD is {kind!r}; it must be release or debug")
+if kind not in ("release", "debug", "asan"):
+    raise SystemExit(f"MAILFILTER_BUILD is {kind!r}; it must be release, debug or asan")
 folder = f"build/{kind}-strict" if strict else f"build/{kind}"
 
 declarations = sorted(CORE.glob("*.pxd"))
@@ -50,10 +51,17 @@ flags = ["-Wall", "-Wextra", "-fno-strict-aliasing",
          # What Cython generates, and the CPython tables it fills in, does not keep these. `make lint` checks
          # the C that was written by hand without them.
          "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-Wno-unused-variable"]
+links = []
 if kind == "debug":
     macros.append(("MAILFILTER_DEBUG", "1"))
     # Python's own flags define NDEBUG, which would take C's assert() away.
     flags += ["-O1", "-g", "-UNDEBUG"]
+elif kind == "asan":
+    # The engine itself (in dukpy's module) stays as it is; what we hand it and how we use its memory is watched.
+    macros.append(("MAILFILTER_DEBUG", "1"))
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    flags += ["-O1", "-g", "-UNDEBUG", *sanitizers]
+    links += sanitizers
 else:
     macros.append(("CYTHON_WITHOUT_ASSERTIONS", "1"))
     flags += ["-O2"]
@@ -67,7 +75,7 @@ for source in sorted(CORE.glob("*.pyx")):
         f"mailfilter._core.{source.stem}",
         [str(source), *(str(path) for path in companions.get(source.stem, ()))],
         depends=["setup.py", *(str(path) for path in [*declarations, *headers])],
-        define_macros=macros, include_dirs=[str(CORE)], extra_compile_args=flags))
+        define_macros=macros, include_dirs=[str(CORE)], extra_compile_args=flags, extra_link_args=links))
 
 
 class Build(build):
