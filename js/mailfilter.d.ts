@@ -3,8 +3,9 @@
  *
  * For a JavaScript policy put a file jsconfig.json beside it, and an editor completes and checks it:
  *
- *     {"compilerOptions": {"checkJs": true, "lib": ["es5"], "types": []},
- *      "files": ["policy.js", "/path/to/js/mailfilter.d.ts"]}
+ *     {"compilerOptions": {"checkJs": true, "noEmit": true, "target": "es2015", "lib": ["es2015"], "module": "commonjs",
+ *                          "types": []},
+ *      "files": ["policy.js", "/path/to/mailfilter.d.ts"]}
  *
  * Everything here is global. Calls that talk to somebody else (marked "waits") read like any other call: the handler
  * goes on when the answer is there, and other sessions run meanwhile. They cannot be used at the top level of a policy.
@@ -57,19 +58,7 @@ interface SmtpReceivedResponse extends SmtpResponse {
  * A policy may give an instance properties and methods of its own (`this.smtpClient = ...`); they last for the
  * connection. They are of type any unless declared: `interface SmtpServer { smtpClient?: SmtpClient }`.
  */
-declare class SmtpServer {
-    /** Made by the program, never by a policy. */
-    constructor(remoteAddr: string, remotePort: number);
-
-    /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`. */
-    static listenAddress: Array<[address: string, port: number | string] | string>;
-    /** Log the dialogue with clients and next hops, at severity info. */
-    static debugProtocol: boolean;
-    /** Limits of this policy; `--limit` on the command line goes before them. */
-    static limits: SmtpLimits;
-    /** Timeouts of this policy in seconds (or `'5m'`); `--timeout` on the command line goes before them. */
-    static timeouts: SmtpTimeouts;
-
+interface SmtpServer {
     /** The client's address; `"local"` for a UNIX socket. */
     remoteAddr: string;
     /** The client's port; 0 for a UNIX socket. */
@@ -145,6 +134,22 @@ declare class SmtpServer {
     [own: string]: any;
 }
 
+/** `SmtpServer` itself. A class that extends it may take its place: `SmtpServer = MyServer;`. */
+interface SmtpServerConstructor {
+    /** Made by the program, never by a policy. */
+    new (remoteAddr: string, remotePort: number): SmtpServer;
+    prototype: SmtpServer;
+    /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`. */
+    listenAddress: Array<[address: string, port: number | string] | string>;
+    /** Log the dialogue with clients and next hops, at severity info. */
+    debugProtocol: boolean;
+    /** Limits of this policy; `--limit` on the command line goes before them. */
+    limits: SmtpLimits;
+    /** Timeouts of this policy in seconds (or `'5m'`); `--timeout` on the command line goes before them. */
+    timeouts: SmtpTimeouts;
+}
+declare var SmtpServer: SmtpServerConstructor;
+
 /** Limits by name. A number, or a text such as `'64k'`, `'50m'`, `'1g'`. */
 interface SmtpLimits {
     /** Octets of a command line with its CR LF (500). Default 2048. */
@@ -173,6 +178,8 @@ interface SmtpLimits {
     session_ms?: number | string;
     /** What the handlers of a whole session may ask of the program (451). Default 20000. */
     operations?: number | string;
+    /** How much of that may be under way at one time by `Sys.all` (451). Default 100. */
+    operations_at_once?: number | string;
 }
 
 /** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
@@ -338,6 +345,18 @@ declare namespace Sys {
     function setting(name: string, fallback: string): string;
     function setting<T>(name: string, fallback: T): string | T;
 
+    /**
+     * Runs functions together and waits for all of them: while one waits for an answer, the others go on. Waits.
+     *
+     *     var replies = Sys.all([function () { return first.readResponse(); }, function () { return second.readResponse(); }]);
+     *
+     * @param options `errors: 'throw'` (default): the first error ends the others and is thrown; `'return'`: all run to
+     *     their end, and an error stands where the value would
+     * @returns what each function returned, in their order
+     */
+    function all<T>(functions: Array<() => T>, options?: { errors?: 'throw' }): T[];
+    function all<T>(functions: Array<() => T>, options: { errors: 'return' }): Array<T | Error>;
+
     /** Writes a line to the log. Control characters in the text are escaped. @param priority `Sys.LOG_...` */
     function log(priority: number, text: unknown): void;
     /** Sends the program's log to syslog from now on. Defaults `"mailfilter"` and `Sys.LOG_MAIL`. */
@@ -352,4 +371,33 @@ declare namespace Sys {
     function inspect(...values: unknown[]): string;
     /** Writes `inspect()` of its arguments to standard output. */
     function dump(...values: unknown[]): void;
+}
+
+/**
+ * What another file of the policy exports: `require('./rules/recipients')`, or a policy that comes with Mailfilter:
+ * `require('mailfilter/policies/mx')`. `require('mailfilter')` gives an object with all that is global here.
+ */
+declare function require(name: string): any;
+/** Inside a file that is required: what it exports. */
+declare var exports: any;
+/** Inside a file that is required: itself. */
+declare var module: { id: string; filename: string; loaded: boolean; exports: any };
+/** Inside a file that is required: its path. */
+declare var __filename: string;
+/** Inside a file that is required: the folder that it lies in. */
+declare var __dirname: string;
+
+/** What `require('mailfilter')` gives. */
+interface MailfilterLibrary {
+    Maildir: typeof Maildir;
+    SmtpClient: typeof SmtpClient;
+    SmtpHeader: typeof SmtpHeader;
+    SmtpPath: typeof SmtpPath;
+    SmtpResponse: typeof SmtpResponse;
+    SmtpServer: typeof SmtpServer;
+    Sys: typeof Sys;
+}
+declare module 'mailfilter' {
+    const library: MailfilterLibrary;
+    export = library;
 }
