@@ -59,6 +59,15 @@ class Program:
             return [(line, None)] if line and 0 < line <= self.text.count("\n") + 1 else []
         return self.map.places(line)
 
+    def places_near(self, line):
+        """The same for the nearest line at or above it that is the author's."""
+        while line and line > 0:
+            found = self.places(line)
+            if found:
+                return found
+            line -= 1
+        return []
+
     def line(self, number):
         """The text of a line of the author's, without its end; None when there is no such line."""
         lines = self.text.split("\n")
@@ -103,7 +112,7 @@ class Compiler:
             raise PolicyError(f"not UTF-8 (octet {error.start} is {source[error.start]:#04x})", name, number) from None
         key = self._key(name, source, kind)
         kept = self._store.get(key)
-        program = kept and self._program(name, text, kept)
+        program = None if kept is None else self._program(name, text, kept)
         if program is None:
             made = self._compile(name, text, kind)
             program = self._program(name, text, made)

@@ -120,7 +120,7 @@ _NEWER = (
     (re.compile(r"\|?(?:\|\||&&)\|?=|\|\|\|="), "write a = a || b; the operators ||= and &&= are newer than what can be compiled"),
     (re.compile(r"#\|?\w|\|#"), "private members (#name) are newer than what can be compiled"),
     (re.compile(r"\d\|n\b|\|\d+n\b|\d\|?_\d"), "big integers and _ in numbers are newer than what can be compiled"),
-    (re.compile(r"\bimport\s*\|\s*\("), "write require(\"./module\")"),
+    (re.compile(r"\bimport\s*\|\s*\(|\|\s*import\s*\("), "write require(\"./module\")"),
 )
 
 _UNKNOWN = {

@@ -32,6 +32,15 @@ def _place(programs, file, line, message):
     return (program, *places[0]) if places else None
 
 
+def _nearest(programs, stack):
+    """For an error in what the compiler added, without a line of the author's below it (a tail call leaves none)."""
+    for file, line in _FRAME.findall(stack or ""):
+        places = programs[file].places_near(int(line)) if file in programs else []
+        if places:
+            return programs[file], *places[0]
+    return None
+
+
 def from_script_error(error, programs, thrown_at=None):
     """A PolicyError for a ScriptError.
 
@@ -48,6 +57,8 @@ def from_script_error(error, programs, thrown_at=None):
         found = found or _place(programs, file, int(line), str(error.message))
     if found is None:
         found = _place(programs, error.file, error.line, str(error.message))
+    if found is None:
+        found = _nearest(programs, error.stack or thrown_at)
     if found is None:
         return PolicyError(message)
     program, line, column = found
