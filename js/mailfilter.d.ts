@@ -3,7 +3,7 @@
  *
  * For a JavaScript policy put a file jsconfig.json beside it, and an editor completes and checks it:
  *
- *     {"compilerOptions": {"checkJs": true, "noEmit": true, "target": "es2015", "lib": ["es2015"], "module": "commonjs",
+ *     {"compilerOptions": {"checkJs": true, "noEmit": true, "target": "es2015", "lib": ["es2019"], "module": "commonjs",
  *                          "types": []},
  *      "files": ["policy.js", "/path/to/mailfilter.d.ts"]}
  *
