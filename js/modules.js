@@ -78,11 +78,12 @@
         try {
             factory.run.call(module.exports, module.exports, requiring(folderOf(id)), module, factory.file,
                 folderOf(factory.file));
-        } catch (thrown) {
-            delete cache[id];
-            throw thrown;
+            module.loaded = true;
+        } finally {             // and no catch: that would hide where a text was thrown
+            if (!module.loaded) {
+                delete cache[id];
+            }
         }
-        module.loaded = true;
         factory.run = null;
         return module.exports;
     }

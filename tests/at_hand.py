@@ -2,8 +2,9 @@
 
 Must not know: sockets, the state machine.
 """
-from mailfilter import policy as policies
 from mailfilter._core.heap import HeapDead, ScriptError
+
+from mailfilter import policy as policies
 from mailfilter.policy import engine
 
 

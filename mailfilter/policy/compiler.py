@@ -15,8 +15,7 @@ from importlib import metadata
 
 from mailfilter._core.heap import Heap, HeapDead, ScriptError
 from mailfilter.errors import PolicyError
-from mailfilter.policy import dialect
-from mailfilter.policy import engine
+from mailfilter.policy import dialect, engine
 from mailfilter.policy.sourcemap import LineMap, MapError
 from mailfilter.policy.store import Store
 

@@ -117,7 +117,7 @@ _NEWER = (
     (re.compile(r"\?\|?\?|\?\?\|"), "write a !== undefined ? a : b; the operator ?? is newer than what can be compiled"),
     (re.compile(r"catch\s*\|\s*\{"), "write catch (error) {"),
     (re.compile(r"\bawait\s+\|?|\|\s*await\b|\basync\s*\|"), NO_ASYNC),
-    (re.compile(r"\|?(?:\|\||&&)\|?=|\|\|\|="), "write a = a || b; the operators ||= and &&= are newer than what can be compiled"),
+    (re.compile(r"\|?(?:\|\||&&)\|?=|\|\|\|="), "write a = a || b; the operators ||= and &&= are too new to be compiled"),
     (re.compile(r"#\|?\w|\|#"), "private members (#name) are newer than what can be compiled"),
     (re.compile(r"\d\|n\b|\|\d+n\b|\d\|?_\d"), "big integers and _ in numbers are newer than what can be compiled"),
     (re.compile(r"\bimport\s*\|\s*\(|\|\s*import\s*\("), "write require(\"./module\")"),

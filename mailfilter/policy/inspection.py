@@ -39,9 +39,10 @@ _OPTIONAL = {
 
 _OPERATION = re.compile(r"host\.(?:wait|now)\('([a-z]+\.[a-z]+)'")
 _DEFINITION = re.compile(
-    r"(?:^|[\s;(])(?:[A-Z]\w*(?:\.prototype)?\.(?P<member>\w+) = function|function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)")
+    r"(?:^|[\s;(])(?:[A-Z]\w*(?:\.prototype)?\.(?P<member>\w+) = function|"
+    r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)")
 # Namesakes of functions of the library.
-_BUILT_IN = re.compile(r"\b(?:JSON|Math|Date)\s*\.\s*(?!random\b)\w+")
+_BUILT_IN = re.compile(r"\b(JSON|Math|Date)\s*\.\s*(?!random\b)\w+")
 _OWN_HANDLER = re.compile(r"\bSmtpServer\.prototype\.(\w+)\s*=(?!=)")
 
 
@@ -92,7 +93,7 @@ def operations_used(policy):
     """Rows of the table of operations, in its order, that the policy's files name by calling the library."""
     named = set()
     for program in policy.programs.values():
-        named |= words(_BUILT_IN.sub("", program.code.decode("utf-8", "replace")))
+        named |= words(_BUILT_IN.sub(r"\1", program.code.decode("utf-8", "replace")))
     used = set().union(*(of for name, of in _library_functions().items() if name in named and name not in HANDLERS))
     if "Date" in named:
         used.add("clock.now")

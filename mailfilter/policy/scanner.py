@@ -16,13 +16,13 @@ _TOKEN = re.compile(r"""
   | (?P<template>`(?:[^`\\]|\\.)*`?)
   | (?P<word>[\w$]+)
   | (?P<slash>/)
-  | (?P<other>\S)
+  | (?P<other>\+\+|--|\S)
 """, re.VERBOSE | re.DOTALL)
 _REGEXP = re.compile(r"/(?![*/])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/\w*")
 
 # A slash after one of these begins a regular expression; after any other word or a bracket it divides.
 _BEFORE_REGEXP = frozenset("return typeof case in of do else void delete throw new instanceof yield await".split())
-_NOT_BEFORE_REGEXP = frozenset(")]}")
+_NOT_BEFORE_REGEXP = frozenset((")", "]", "}", "++", "--"))
 
 _REQUIRE = re.compile(r"""(?<![\w$.])require\s*\(\s*(?P<quote>['"])\s*(?P=quote)\s*,?\s*\)""")
 

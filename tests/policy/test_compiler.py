@@ -469,7 +469,8 @@ def test_the_right_content_of_a_wrong_form_is_compiled_again(tmp_path, monkeypat
     folder = tmp_path / "cache"
     one = Compiler(folder)
     key = one._key("policy.js", SOURCE, "policy")
-    for value in ([], {}, {"code": 1}, {"code": "x", "lines": 5, "compilers": []}, {"code": "x", "lines": [["a"]], "compilers": []}):
+    for value in ([], {}, {"code": 1}, {"code": "x", "lines": 5, "compilers": []},
+                  {"code": "x", "lines": [["a"]], "compilers": []}):
         assert Store(folder).put(key, value)
         assert b"var a = 1" in Compiler(folder).compile("policy.js", SOURCE).code
 

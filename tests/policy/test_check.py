@@ -1,0 +1,202 @@
+"""`mailfilter check`: what it tells of a policy, and its warnings."""
+import os
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mailfilter import cli
+from mailfilter import policy as policies
+from mailfilter.net import inbound
+from mailfilter.policy import inspection, library
+from mailfilter.policy.operations import OPERATIONS
+
+POLICIES = Path(__file__).resolve().parents[1] / "policies"
+TSC = library.directory().parent / "build/interop/node_modules/.bin"
+
+
+@pytest.fixture
+def check(tmp_path, capfd, monkeypatch):
+    """`check(source or path)` gives (status, standard output, standard error)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def check(source, *options, name="policy.js"):
+        path = source
+        if isinstance(source, str):
+            path = tmp_path / name
+            path.write_text(textwrap.dedent(source))
+        status = cli.main(["check", str(path), *options])
+        return status, *capfd.readouterr()
+    return check
+
+
+WHOLE = """
+    SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(250, 'Ok'); };
+    SmtpServer.prototype.smtpData = function (headers, body) { return new SmtpResponse(550, 'No'); };
+"""
+
+
+def test_a_policy_without_a_mistake_has_no_warning(check):
+    status, told, complaints = check(WHOLE)
+    assert (status, complaints) == (0, "")
+    assert re.search(r"^image: [0-9]+ bytes, [0-9]+ relocations, built in [0-9.]+ ms, copied in [0-9]+ µs$", told, re.MULTILINE)
+    assert "operations: none\n" in told and "compiled" not in told and "modules" not in told
+
+
+def test_modules_and_how_they_were_compiled(check):
+    status, told, _ = check(POLICIES / "modules/policy.js")
+    assert status == 0
+    listed = told[told.index("modules:\n"):told.index("operations")].split("\n")[1:-1]
+    folder = POLICIES / "modules"
+    assert f"  {folder}/rules/dnsbl.js" in listed and f"  {folder}/rules/lazy.js (by Babel)" in listed
+    assert f"  {folder}/rules/second.ts (by TypeScript and Babel)" in listed and len(listed) == 8
+    status, told, _ = check(POLICIES / "modern/policy.js")
+    assert f"compiled:\n  {POLICIES}/modern/policy.js (by Babel)\n" in told
+
+
+@pytest.mark.parametrize("code, operations", [
+    ("new SmtpClient('a', 1).connect();", ["client.connect", "client.close"]),
+    ("this.receivedHeader();", ["sys.hostname", "sys.date", "dns.reverse"]),
+    ("Sys.log(6, 'x');", ["log.write"]),
+    ("new Maildir('/x').deliver([], '');", ["maildir.deliver"]),
+    ("JSON.parse('1'); Math.log(1); /* connect() */", []),
+    ("Date.now(); Math.random();", ["clock.now", "random.number"]),
+])
+def test_operations_that_are_used(check, code, operations):
+    told = check(WHOLE + "SmtpServer.prototype.smtpNoop = function () {" + code + "};")[1]
+    named = re.search("^operations: (.*)$", told, re.MULTILINE)[1].split(", ")
+    assert set(operations) - {"sys.hostname"} <= set(named)
+    if not operations:
+        assert named == ["none"]
+
+
+def test_operations_of_the_library_are_those_of_the_table():
+    known = {operation.name for operation in OPERATIONS}
+    for name, used in inspection._library_functions().items():
+        assert used <= known, name
+
+
+def test_why_there_is_no_image(check):
+    status, told, complaints = check(WHOLE + "var begun = Date.now();")
+    assert status == 0
+    assert re.search(r"^image: none \(.*policy.js:4: it uses Date while it is loaded\); every connection", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name, hint", [
+    ("smtpRcptTo", "did you mean smtpRcpt?"), ("smtprcpt", "did you mean smtpRcpt?"), ("smtpInnit", "did you mean smtpInit?"),
+    ("smtpCompletelyOther", "known are cleanup, "), ("cleanUp", "did you mean cleanup?")])
+def test_misspelt_handlers(check, name, hint):
+    status, _, complaints = check(WHOLE + f"SmtpServer.prototype.{name} = function () {{ }};")
+    assert status == 0
+    assert f"policy.js:4:22: warning: {name} is no handler and is never called by itself; {hint}" in complaints
+
+
+def test_misspelt_handlers_of_a_class(check):
+    _, _, complaints = check(WHOLE + "class Mine extends SmtpServer {\n  smtpRcptTo() { }\n}\nSmtpServer = Mine;\n")
+    assert "policy.js:5:3: warning: smtpRcptTo is no handler" in complaints and complaints.count("warning") == 1
+
+
+def test_methods_of_the_policy_s_own_are_no_mistake(check):
+    assert check(WHOLE + "SmtpServer.prototype.relay = function () { };")[2] == ""
+
+
+def test_what_lacks(check):
+    _, _, complaints = check("var a;")
+    assert "warning: there is no smtpData: every message is put off with 451" in complaints
+    assert "warning: there is no smtpRcpt: every recipient is accepted" in complaints
+
+
+def test_modules_that_are_missing(check):
+    _, _, complaints = check(WHOLE + "function later() { require('./none'); }")
+    assert "policy.js:4:20: warning: cannot find the module './none'" in complaints
+
+
+def test_the_known_handlers_are_those_that_are_called():
+    source = (library.directory() / "engine.js").read_text()
+    server = (library.directory() / "server.js").read_text()
+    called = {*inbound._OPTIONAL.values(), *re.findall(r"case '(smtp\w+|cleanup)'", source), "smtpBody"}
+    defaults = set(re.findall(r"SmtpServer\.prototype\.(smtp\w+|cleanup) = function", server))
+    assert called | defaults == set(inspection.HANDLERS)
+
+
+def test_what_is_not_installed(check, monkeypatch):
+    monkeypatch.setitem(inspection._OPTIONAL, "no_such_module", "something")
+    assert "not installed: no_such_module (something)\n" in check(WHOLE)[1]
+
+
+# Types.
+
+TYPED = """\
+interface Rule { name: string; }
+const rule: Rule = {name: 'x'};
+SmtpServer.prototype.smtpRcpt = function (path) {
+    return new SmtpResponse('550', `${rule.nam} ${path}`);
+};
+"""
+
+
+def test_without_a_compiler_types_are_not_checked(check, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, told, _ = check(TYPED, name="policy.ts")
+    assert status == 0 and "types: not checked; there is no tsc\n" in told
+
+
+@pytest.mark.skipif(not (TSC / "tsc").exists() or not shutil.which("node"), reason="typescript is not installed")
+def test_errors_in_types(check, monkeypatch):
+    monkeypatch.setenv("PATH", f"{TSC}:{os.environ['PATH']}")
+    status, told, complaints = check(TYPED, name="policy.ts")
+    assert status == 1 and "policy.ts: 2 errors in types\n" in told
+    assert re.search(r"policy\.ts:4:29: TS\d+: .*'string' is not assignable", complaints)
+    assert re.search(r"policy\.ts:4:44: TS\d+: .*'nam' does not exist", complaints)
+    assert "    return new SmtpResponse('550', `${rule.nam} ${path}`);" in complaints
+    status, told, _ = check(TYPED.replace("'550'", "550").replace("nam}", "name}"), name="policy.ts")
+    assert status == 0 and "no error found" in told and "types:" not in told
+
+
+@pytest.mark.parametrize("script, words", [
+    ("exit 3", None), ("echo 'error TS5023: Unknown option'; exit 1", "error TS5023: Unknown option"),
+    ("echo 'other.d.ts(3,4): error TS1: odd'", "other.d.ts:3:4: TS1: odd")])
+def test_an_odd_compiler(check, monkeypatch, tmp_path, script, words):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tsc").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bin/tsc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    status, _, complaints = check("SmtpServer.prototype.smtpRcpt = function (path: SmtpPath) { return null; };", name="policy.ts")
+    assert status == (1 if words else 0) and (words is None or words in complaints)
+
+
+# The page about it.
+
+PAGE = library.directory().parent / "docs/javascript.md"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", blocks("js"))
+def test_examples_of_the_page(check, block):
+    assert check(block)[0] == 0
+
+
+def test_the_typescript_example_of_the_page(check):
+    (example,) = [block for block in blocks("javascript") if "interface" in block]
+    assert check(example, name="policy.ts")[0] == 0
+
+
+def test_what_parts_on_demand_cost_is_as_the_page_says(tmp_path):
+    def size(words):
+        path = tmp_path / "policy.js"
+        path.write_text(f"var a = {{}};\nif (a.x) {{ a.{words}; }}\n")
+        return policies.load(str(path), {"cacheDirectory": ""}).image.image_bytes
+
+    plain = size("x")
+    told = [int(number) << 10 for number in re.search(
+        r"cost (\d+) KB of\s+every session, `Map` and its like (\d+) KB more, generators (\d+) KB, `require` (\d+) KB",
+        PAGE.read_text()).groups()]
+    measured = [size("flatMap") - plain, size("Map") - size("flatMap"), size("regeneratorRuntime") - size("flatMap"),
+                size("require") - plain]
+    for said, found in zip(told, measured, strict=True):
+        assert abs(said - found) < said * 0.3, (told, measured)
