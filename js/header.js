@@ -64,6 +64,9 @@
         }
         room = width - this.name.length - 2;
         for (i = 0; i < words.length; i++) {
+            if (words[i] === '') {          /* blanks at an end: a line of nothing else would be obsolete syntax */
+                continue;
+            }
             if (line !== '' && line !== '\t' && line.length + 1 + words[i].length > room) {
                 parts.push(line);
                 line = '\t' + words[i];

@@ -82,10 +82,16 @@
         if (!(this instanceof WorldDate)) {
             return new NativeDate(clock()).toString();
         }
+        /* As many arguments as were given: an undefined one is no date, one that is missing is 0 (or 1, a day). */
         switch (arguments.length) {
         case 0: return new NativeDate(clock());
         case 1: return new NativeDate(year);
-        default: return new NativeDate(year, month, day === undefined ? 1 : day, hours || 0, minutes || 0, seconds || 0, ms || 0);
+        case 2: return new NativeDate(year, month);
+        case 3: return new NativeDate(year, month, day);
+        case 4: return new NativeDate(year, month, day, hours);
+        case 5: return new NativeDate(year, month, day, hours, minutes);
+        case 6: return new NativeDate(year, month, day, hours, minutes, seconds);
+        default: return new NativeDate(year, month, day, hours, minutes, seconds, ms);
         }
     }
     WorldDate.prototype = NativeDate.prototype;
@@ -103,6 +109,10 @@
     }
     host.define = define;
 
+    /* Below, `in` is asked first and hasOwnProperty second: the engine's `in` does not see the elements of an arguments
+     * object. */
+    var own = Object.prototype.hasOwnProperty;
+
     function objectFrom(self, method, callback) {
         if (self === null || self === undefined) {
             throw new TypeError('Array.prototype.' + method + ' called on ' + self);
@@ -116,7 +126,7 @@
     define(Array.prototype, 'forEach', function forEach(callback, self) {
         var list = objectFrom(this, 'forEach', callback), n = list.length >>> 0, i;
         for (i = 0; i < n; i++) {
-            if (i in list) {
+            if (i in list || own.call(list, i)) {
                 callback.call(self, list[i], i, list);
             }
         }
@@ -125,7 +135,7 @@
     define(Array.prototype, 'map', function map(callback, self) {
         var list = objectFrom(this, 'map', callback), n = list.length >>> 0, result = new Array(n), i;
         for (i = 0; i < n; i++) {
-            if (i in list) {
+            if (i in list || own.call(list, i)) {
                 result[i] = callback.call(self, list[i], i, list);
             }
         }
@@ -135,7 +145,7 @@
     define(Array.prototype, 'filter', function filter(callback, self) {
         var list = objectFrom(this, 'filter', callback), n = list.length >>> 0, result = [], i, item;
         for (i = 0; i < n; i++) {
-            if (i in list) {
+            if (i in list || own.call(list, i)) {
                 item = list[i];
                 if (callback.call(self, item, i, list)) {
                     result[result.length] = item;
@@ -148,7 +158,7 @@
     define(Array.prototype, 'some', function some(callback, self) {
         var list = objectFrom(this, 'some', callback), n = list.length >>> 0, i;
         for (i = 0; i < n; i++) {
-            if (i in list && callback.call(self, list[i], i, list)) {
+            if ((i in list || own.call(list, i)) && callback.call(self, list[i], i, list)) {
                 return true;
             }
         }
@@ -158,7 +168,7 @@
     define(Array.prototype, 'every', function every(callback, self) {
         var list = objectFrom(this, 'every', callback), n = list.length >>> 0, i;
         for (i = 0; i < n; i++) {
-            if (i in list && !callback.call(self, list[i], i, list)) {
+            if ((i in list || own.call(list, i)) && !callback.call(self, list[i], i, list)) {
                 return false;
             }
         }
@@ -168,7 +178,7 @@
     function fold(method, list, callback, given, first, step, end) {
         var i = first, result = given.length > 1 ? given[1] : undefined, started = given.length > 1;
         for (; i !== end; i += step) {
-            if (i in list) {
+            if (i in list || own.call(list, i)) {
                 if (started) {
                     result = callback.call(undefined, result, list[i], i, list);
                 } else {
@@ -230,7 +240,7 @@
         list = objectFrom(this, 'sort', compare);
         n = list.length >>> 0;
         for (i = 0; i < n; i++) {
-            if (!(i in list)) {
+            if (!(i in list || own.call(list, i))) {
                 missing++;
             } else if (list[i] === undefined) {
                 unset++;
