@@ -1,0 +1,48 @@
+"""Every `test("…", …)` of the .js files here, each in a session of its own, with the library loaded."""
+import re
+from pathlib import Path
+
+import pytest
+from handlers import Session, policy_of
+
+HERE = Path(__file__).parent
+HARNESS = (HERE / "harness.js").read_text("utf-8")
+FILES = sorted(path for path in HERE.glob("*.js") if path.name != "harness.js")
+NAMED = [(path, name) for path in FILES
+         for name in re.findall(r'^test\("([^"\n]+)"', path.read_text("utf-8"), re.MULTILINE)]
+
+SETTINGS = {"number": " 42.5 ", "yes": "On", "no": "FALSE", "word": "some text", "empty": "", "half": "12px"}
+
+WAITED = {
+    "maildir.deliver": lambda path, headers, body, folder: "delivered",
+    "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
+    "client.connect": lambda host, port: 7,
+    "client.reply": lambda handle: [250, ["fine"]],
+    "client.message": lambda *arguments: None,
+}
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory):
+    """Each file as a policy, loaded when it is first asked for."""
+    made = {}
+
+    def policy(path):
+        if path not in made:
+            made[path] = policy_of(tmp_path_factory.mktemp("js"), HARNESS + path.read_text("utf-8"), SETTINGS, path.name)
+        return made[path]
+
+    return policy
+
+
+@pytest.mark.parametrize("path,name", NAMED, ids=[f"{path.stem}: {name}" for path, name in NAMED])
+def test_library(policies, path, name):
+    session = Session(policies(path), WAITED, settings=SETTINGS)
+    try:
+        assert session.run("smtpHelp", name) == [0]
+    finally:
+        session.close()
+
+
+def test_names_are_unique_and_every_file_has_tests():
+    assert len(NAMED) == len(set(NAMED)) and {path for path, _ in NAMED} == set(FILES)
