@@ -25,6 +25,9 @@ cdef extern from *:
 _abi_stamp = (<bytes>MAILFILTER_ABI_STAMP).decode()
 
 DEFAULT_HEAP_BYTES = 8 << 20
+# The engine's own objects take 122 KiB. Running out of memory while it makes them, outside any protected call, is
+# an endless recursion in it (seen), so less is not tried.
+LEAST_HEAP_BYTES = 160 << 10
 DEFAULT_SLICE_MS = 50           # CPU milliseconds of one entry into JavaScript
 DEFAULT_LOAD_MS = 5000          # and of loading a program
 
@@ -147,6 +150,8 @@ cdef class Heap:
     def __init__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None, build=None):
         if self.region != NULL:
             raise RuntimeError("a heap is made once")
+        if heap_bytes < LEAST_HEAP_BYTES:
+            raise MemoryError(f"a JavaScript heap does not fit into {heap_bytes} bytes")
         self.answer = answer
         if build is None:
             self.region = c.arena_open(heap_bytes)

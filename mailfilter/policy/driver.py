@@ -31,6 +31,19 @@ class Outcome:
         self.dead = dead
 
 
+def _is_ours(result):
+    """Whether js/engine.js made this: ["operation", argument, …], [0], or [code, disconnect, line, …]."""
+    if type(result) is not list or not result:
+        return False
+    head, *rest = result
+    if type(head) is str:
+        return True
+    if head == 0 and not rest:
+        return True
+    return (type(head) is int and 200 <= head <= 599 and len(rest) > 1 and type(rest[0]) is bool
+            and all(type(line) is str for line in rest[1:]))
+
+
 class Driver:
     """One session's handlers. One runs at a time."""
 
@@ -83,7 +96,7 @@ class Driver:
     def _go_on(self, result):
         """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome)."""
         while True:
-            if type(result) is not list or not result:
+            if not _is_ours(result):
                 return self._faulted(PolicyError("a handler yielded something of its own; only library calls may wait"))
             head = result[0]
             if type(head) is not str:
@@ -146,13 +159,14 @@ class Driver:
         self._end()
         if len(result) == 1:
             return Outcome()
-        return Outcome(int(result[0]), result[2:], bool(result[1]))
+        return Outcome(result[0], result[2:], result[1])
 
     def _faulted(self, error):
         handler = self.handler
         self._end()
         self.context.handler_failed()
         disconnect, thrown_at, dead = False, None, self._heap is None or self._heap.dead
+        over_limit = self._heap is not None and self._heap.over_limit
         if not dead:
             try:
                 disconnect, thrown_at = self._heap.call(engine.FAULT)
@@ -166,7 +180,7 @@ class Driver:
             fault = PolicyError(str(error) or type(error).__name__)
         if fault.line is None:
             fault.file, fault.line, fault.column, fault.source_line = self.policy.place_of_handler(handler)
-        if self._heap is not None and self._heap.over_limit:
+        if over_limit:
             fault.message += f" (the heap's limit of {self._heap.limit_bytes} bytes was reached)"
         fault.message = f"{handler}: {fault.message}"
         return Outcome(disconnect=disconnect, fault=fault, dead=dead)

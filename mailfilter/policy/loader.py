@@ -197,7 +197,9 @@ class Policy:
         """The PolicyError for a ScriptError or HeapDead out of one of this policy's heaps."""
         if isinstance(error, HeapDead):
             return from_dead_heap(error, self.programs, self.name)
-        return from_script_error(error, self.programs, thrown_at)
+        fault = from_script_error(error, self.programs, thrown_at)
+        fault.file = fault.file or self.name
+        return fault
 
     def place_of_handler(self, handler):
         """(file, line, column, source line) of where the policy seems to define a handler; line None: nowhere."""
@@ -209,7 +211,10 @@ class Policy:
         return self.name, None, None, None
 
     def _build(self, answer, number=None):
-        heap = Heap(self.heap_bytes, answer, number)
+        try:
+            heap = Heap(self.heap_bytes, answer, number)
+        except MemoryError as error:
+            raise PolicyError(str(error), self.name) from error
         try:
             for name, source in self._loaded:
                 heap.load(name, source)
