@@ -72,7 +72,8 @@ class Programs:
         if method == "sort":
             callback = r.choice(["undefined", "function (a, b) { return tick(a - b); }",
                                  "function (a, b) { return tick(b - a); }",
-                                 "function (a, b) { return tick(String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0); }", "null", "{}"])
+                                 "function (a, b) { return tick(String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0); }",
+                                 "null", "{}"])
             if callback == "undefined" or "b) ?" in callback:      # an inconsistent order may give anything
                 receiver = receiver.replace("NaN", "7").replace("{k: 1}", "8").replace("[1]", "6").replace("undefined", "5")
             if "a - b" in callback or "b - a" in callback:
@@ -119,7 +120,8 @@ def test_programs_behave_as_in_node(tmp_path):
     # No eval here: nothing can wait below it.
     script += "SmtpServer.prototype.smtpExpn = function (number) { return new SmtpResponse(250, run(all[number])); };\n"
     calm = policy_of(tmp_path, HARNESS + script)
-    waiting = policy_of(tmp_path, HARNESS + script.replace("function tick(x) { return x; }", "var tick = wait;"), name="waiting.js")
+    script = script.replace("function tick(x) { return x; }", "var tick = wait;")
+    waiting = policy_of(tmp_path, HARNESS + script, name="waiting.js")
     for policy in (calm, waiting):
         session = Session(policy, WAITED, operations=10**6)
         actual = [session.run("smtpExpn", str(number))[2] for number in range(len(functions))]

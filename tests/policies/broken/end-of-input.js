@@ -1,0 +1,3 @@
+// expect: SyntaxError
+SmtpServer.prototype.smtpMail = function (path) {
+    return new SmtpResponse(250, "x");

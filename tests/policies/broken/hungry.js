@@ -1,0 +1,4 @@
+// expect: the heap's limit of
+var s = "x";
+for (;;)
+    s += s;

@@ -1,0 +1,2 @@
+// expect: no-class.js
+SmtpServer = null;

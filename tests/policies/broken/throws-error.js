@@ -1,0 +1,2 @@
+// expect: throws-error.js:2:1: Error: not today
+throw new Error("not today");

@@ -1,0 +1,2 @@
+// expect: throws-null.js:2:1: thrown: null
+throw null;
