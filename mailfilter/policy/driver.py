@@ -97,6 +97,7 @@ class Driver:
         """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome)."""
         while True:
             if not _is_ours(result):
+                self._abandon()         # its coroutine still stands in the middle of the handler
                 return self._faulted(PolicyError("a handler yielded something of its own; only library calls may wait"))
             head = result[0]
             if type(head) is not str:
