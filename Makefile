@@ -11,7 +11,7 @@ INSTALLED = $(VENV)/installed
 COMPILE = $(PY) setup.py -q build_ext --inplace
 
 .DEFAULT_GOAL := build
-.PHONY: help build debug run test test-debug bench lint fuzz clean
+.PHONY: help build debug run test test-debug asan valgrind bench bench-engine soak lint fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,9 +49,30 @@ test: build ## run the tests; TESTS=tests/net chooses some; as root on Debian it
 test-debug: debug ## run the tests on the debug build with asyncio's checks, then put the release build back
 	@PYTHONASYNCIODEBUG=1 $(PYTEST) $(TESTS); status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
 
+# What of the tests is about the JavaScript engine and the memory that heaps share.
+ENGINE_TESTS = $(wildcard tests/core/test_heap.py tests/core/test_image.py tests/core/test_isolation.py tests/core/test_watch.py)
+
+asan: export MAILFILTER_BUILD = asan
+asan: $(INSTALLED) ## run the tests of the core and of the engine under AddressSanitizer and UBSan, then put the release build back
+	@$(COMPILE)
+	@ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(PYTEST) tests/core tests/policy tests/js \
+		tests/fuzz; status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
+
+valgrind: debug ## run the engine's tests under valgrind (minutes), then put the release build back
+	@PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --num-callers=25 --suppressions=tests/valgrind.supp $(PYTEST) \
+		-p slow_engine -p no:cacheprovider -o faulthandler_timeout=0 $(ENGINE_TESTS) \
+		-k "not generated and not capped and not leak and not leave_nothing and not long_texts"; \
+		status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
+
 bench: build ## measure server CPU per message beside smtp-sink and a bare uvloop server
 	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
 	@$(PY) -m bench
+
+bench-engine: build ## measure what a JavaScript heap for every connection costs, in CPU and in memory
+	@$(PY) -m bench.engine
+
+soak: build ## 100,000 sessions in one worker, half of them ended by a limit: memory must stay flat (minutes)
+	@$(PY) -m bench.soak
 
 lint: build ## ruff, ES5 check of js/, warnings of Cython and of the C compiler as errors
 	@$(VENV)/bin/ruff check .

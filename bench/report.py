@@ -66,11 +66,17 @@ def render(results, delays, lone, circumstances):
     """
     labels = list(results)
     head = ["server CPU, µs per message", *labels, "session at 200/s, p50 / p99 ms", "lone message ≤ 64 KiB, ms"]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    rows = []
     for name in results[labels[0]]:
         p50, p99 = delays[name]
         rows.append([name, *[_cell(name, results[label][name], results[label]) for label in labels],
                      f"{p50:.2f} / {p99:.2f}", f"{lone[name]:.1f}"])
+    return table(circumstances, head, rows)
+
+
+def table(circumstances, head, rows):
+    """The Markdown text of a table (lists of texts, the first column to the left), `circumstances` before it."""
+    rows = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     widths = [max(len(row[i]) for row in rows[:1] + rows[2:]) for i in range(len(head))]
     lines = ["| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                                for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |" for row in rows]

@@ -51,3 +51,11 @@ def test_the_core_alone_is_timed():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) > 8 and all(line.rsplit(" ", 1)[1] in ("ns", "µs", "GB/s") for line in lines)
+
+
+def test_the_engine_is_measured():
+    done = run("-m", "bench.engine", "--quick")
+    assert done.returncode == 0, done.stderr
+    for row in ("a heap by copying, small", "a heap by copying, long", "call of smtpRcpt", "resume + yield", "sleep, wake",
+                "connections held, each after EHLO, at once", "idle", "rise of p99"):
+        assert f"| {row}" in done.stdout or row in done.stdout, row
