@@ -75,6 +75,7 @@
     SmtpClient.prototype.sendMessage = function (headers, body) {
         var handle = handleOf(this), list, reference;
         try {
+            host.needMessage('sendMessage', headers, body);
             list = host.outgoingHeaders(headers);
             reference = host.bodyReference(body);
         } catch (unusable) {

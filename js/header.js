@@ -90,6 +90,13 @@
         return headers;
     };
 
+    /** smtpData(null, null) says that there is no message: passing that on would make an empty one. */
+    host.needMessage = function (method, headers, body) {
+        if ((headers === null || headers === undefined) && (body === null || body === undefined)) {
+            throw new TypeError(method + ': there is no message; smtpData is called with null, null when it was given up');
+        }
+    };
+
     /** What goes to the program for the headers of an outgoing message: [place or -1, text, …]. */
     host.outgoingHeaders = function (headers) {
         var list = [], i, header, place;

@@ -20,6 +20,7 @@
      * @throws {Error} when it cannot be written: no space, no permission, a folder name that is none
      */
     Maildir.prototype.deliver = function (headers, body, folder) {
+        host.needMessage('deliver', headers, body);
         return host.wait('maildir.deliver', this.path, host.outgoingHeaders(headers), host.bodyReference(body),
             folder === undefined || folder === null ? null : String(folder));
     };

@@ -140,8 +140,8 @@ class Timeouts(_Numbers):
 
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
-          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20, "slice_ms": 5, "session_ms": 50,
-          "operations": 1, "operations_at_once": 1}
+          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
+          "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1}
 
 
 @dataclass(frozen=True)

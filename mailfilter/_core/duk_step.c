@@ -182,6 +182,7 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     int jumped;
     if (!ctx) return STEP_DEAD;
     duk_host_clear(host);
+    region->denied = 0;                     /* only what this entry meets counts for its error */
     fatal_exit = &here;
     jumped = sigsetjmp(here, 0);
     if (jumped) {

@@ -40,7 +40,7 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "transport", "session", "context", "driver", "_asked",
                  "_spool", "_timer", "_last_input", "_slept", "_reading", "_writable", "_draining", "_closing", "_lost",
-                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "faults")
+                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "refused", "faults")
 
     def __init__(self, worker, label):
         self.worker = worker
@@ -67,6 +67,7 @@ class Inbound(asyncio.Protocol):
         self._started = 0.0
         self.messages = 0               # complete messages received, and how many of them were accepted
         self.accepted = 0
+        self.refused = 0                # commands refused by the policy
         self.faults = 0
 
     # asyncio's calls.
@@ -86,8 +87,8 @@ class Inbound(asyncio.Protocol):
         self.session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
-            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, limits=worker.limits, resolver=worker.resolver,
-            extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
+            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, limits=worker.limits,
+            resolver=worker.resolver, extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
         self.driver = Driver(worker.policy, self.context, self.remote)
         if worker.policy.debug_protocol:
             self._debug_line = b""
@@ -278,12 +279,14 @@ class Inbound(asyncio.Protocol):
         """Answer the event that a handler has decided."""
         event, self._asked = self._asked, None
         kind, session = event.kind, self.session
-        if kind == core.EV_MESSAGE:
-            self._end_message(outcome)
-        elif kind == core.EV_DISCARDED:
+        if kind == core.EV_DISCARDED:
             self.context.transaction_over()
         if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
             outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
+        if self.log.level >= logs.INFO:
+            self._log_outcome(event, outcome)
+        if kind == core.EV_MESSAGE:
+            self._end_message(outcome)
         if outcome.fault is not None:
             self._log_fault(outcome.fault)
             if kind == core.EV_DISCARDED:
@@ -415,6 +418,27 @@ class Inbound(asyncio.Protocol):
 
     # Log.
 
+    def _log_outcome(self, event, outcome):
+        """What a mail administrator looks for: every message with its fate, and why anything was refused."""
+        kind, code = event.kind, outcome.code
+        if kind == core.EV_DISCARDED or (kind != core.EV_MESSAGE and code < 400):
+            return
+        if outcome.fault is not None:
+            reply = "the policy failed"
+        else:
+            reply = f"{code} {outcome.lines[0] if outcome.lines else ''}" if code else "default"
+        if kind == core.EV_MESSAGE:
+            transaction = self.session.transaction
+            recipients = transaction.recipients
+            self.log.write(
+                logs.INFO, self.session_id, "accepted" if 200 <= code < 300 else "refused", sender=transaction.sender.text,
+                recipient=recipients[0].text, recipients=len(recipients), size=event.message_bytes, reply=reply)
+            return
+        self.refused += 1
+        about = event.path.text if event.path is not None else event.text
+        self.log.write(logs.INFO, self.session_id, f"refused {event.name}", **({"of": about} if about else {}),
+                       client=self.remote[0], reply=reply)
+
     def _log_fault(self, fault):
         self.faults += 1
         excerpt = (fault.source_line or "").strip()
@@ -424,7 +448,8 @@ class Inbound(asyncio.Protocol):
         session = self.session
         self.log.write(
             logs.INFO, self.session_id, "session", client=self.remote[0], port=self.remote[1],
-            helo=session.hello or b"-", messages=self.messages, accepted=self.accepted, faults=self.faults,
+            helo=session.hello or b"-", messages=self.messages, accepted=self.accepted,
+            refused=self.refused, faults=self.faults,
             seconds=f"{self.worker.loop.time() - self._started:.3f}", policy=self.worker.policy.version)
 
     def _debug_input(self, data):

@@ -59,8 +59,8 @@ def session(tmp_path):
                 return /\\((\\S+)/.exec(other.receivedHeader('x').parts[0])[1];
             }
             SmtpServer.prototype.smtpHelo = function () {
-                return new SmtpResponse(250, String((function () {%s})()));
-            };""" % body)
+                return new SmtpResponse(250, String((function () {BODY})()));
+            };""".replace("BODY", body))
         names = Names()
         loaded = load(policy, Settings({}, {}), hostname="mx.test")
         context = SessionContext(
