@@ -5,13 +5,21 @@ it is never a success. The heap is made when the first handler is called.
 
 Must not know: sockets, the SMTP state machine, what an operation does.
 """
+import time
+
 from mailfilter._core.heap import HeapDead, HostError, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import engine
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
 
-__all__ = ["Driver", "Outcome"]
+__all__ = ["REFUSALS", "TURN_S", "Driver", "Outcome"]
+
+# A handler whose operations are all answered at once lets others have a turn after so many seconds.
+TURN_S = 0.005
+
+# So many operations beyond the limit are refused with an error that a handler may catch; then the session is ended.
+REFUSALS = 1000
 
 
 class Outcome:
@@ -94,7 +102,11 @@ class Driver:
         return self._go_on(result)
 
     def _go_on(self, result):
-        """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome)."""
+        """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome).
+
+        Operations that are answered at once, one after the other, take turns with the rest of the worker.
+        """
+        begun = time.monotonic()
         while True:
             if not _is_ours(result):
                 self._abandon()         # its coroutine still stands in the middle of the handler
@@ -102,6 +114,10 @@ class Driver:
             head = result[0]
             if type(head) is not str:
                 return self._finished(result)
+            excess = self._excess()
+            if excess is not None:
+                self._heap.close()
+                return self._faulted(PolicyError(excess))
             try:
                 value, failure = self._start(head, result[1:]), None
             except Exception as error:
@@ -111,10 +127,23 @@ class Driver:
                     self._timer = self.context.loop.call_later(self._seconds, self._expired)
                 return None
             self._waiting = None
+            if time.monotonic() - begun > TURN_S:
+                self._waiting = turn = Waiting(self.context.loop, head, self._settled)
+                self.context.loop.call_soon(turn.done if failure is None else turn.failed, value if failure is None else failure)
+                return None
             try:
                 result = self._resume(value, failure)
             except (ScriptError, HeapDead) as error:
                 return self._faulted(error)
+
+    def _excess(self):
+        """Why a handler may not go on, though it returns in time and only waits again and again; None: it may."""
+        limits = self.context.limits
+        if self._heap.spent_ms > limits.session_ms:
+            return f"the session's JavaScript has used up its {limits.session_ms} ms"
+        if self.context.operations > limits.operations + REFUSALS:
+            return f"it goes on asking, though the session has used up its {limits.operations} operations"
+        return None
 
     def _start(self, name, arguments):
         operation = WAITED_FOR.get(name)
