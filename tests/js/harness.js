@@ -39,7 +39,7 @@ function throws(run, pattern) {
 }
 
 function wait(value) {
-    new Maildir("wait").deliver(null, null);
+    new Maildir("wait").deliver([], "");
     return value;
 }
 
