@@ -39,7 +39,7 @@ static inline void keep_free(arena *a, void *ptr, size_t room) {
 }
 
 /* A block of `room` bytes out of a free one of class `from` or above; NULL: there is none. */
-static void *cut(arena *a, size_t room, unsigned from) {
+ARENA_TEXT static void *cut(arena *a, size_t room, unsigned from) {
     for (unsigned class = from; class < ARENA_CLASSES; class++) {
         void *ptr = a->free_list[class];
         if (!ptr) continue;
@@ -59,7 +59,7 @@ static void *cut(arena *a, size_t room, unsigned from) {
 /* Join free blocks that lie side by side, and give those at the end back to the top. Done only when nothing fits any
  * more, as the engine collects garbage then anyway. Whether anything was joined. The lists are sound at every moment:
  * the watchdog may stop a heap in the middle of this and ask it where it was. */
-static int merge(arena *a) {
+ARENA_TEXT static int merge(arena *a) {
     void *lists[ARENA_CLASSES];
     char *at = (char *)a + arena_first_block(), *end = (char *)a + a->top;
     int joined = 0;
@@ -78,6 +78,7 @@ static int merge(arena *a) {
             }
             *(size_t *)at = room;
             if (next == end) {
+                if (a->top > a->peak) a->peak = a->top;
                 a->top = (size_t)(at - (char *)a);
                 return 1;
             }
@@ -89,7 +90,16 @@ static int merge(arena *a) {
     return joined;
 }
 
-void *arena_alloc(void *udata, size_t size) {
+/* Joining looks at every block of the region: a heap that stays full would spend all its time with it, for a few bytes each
+ * time. Seen. So something must have been freed since the last time, or the wish be as large as the effort. */
+static inline int worth_merging(arena *a, size_t room) {
+    size_t least = a->top / 32;
+    if (a->freed < least && room < least) return 0;
+    a->freed = 0;
+    return 1;
+}
+
+ARENA_TEXT void *arena_alloc(void *udata, size_t size) {
     arena *a = udata;
     if (size == 0) return NULL;
     if (size > a->cap) { a->denied = size; return NULL; }
@@ -103,7 +113,7 @@ void *arena_alloc(void *udata, size_t size) {
     }
     if (room + HEADER > a->cap - a->top) {
         ptr = cut(a, room, class + 1);
-        if (!ptr && merge(a) && room + HEADER > a->cap - a->top) ptr = cut(a, room, class);
+        if (!ptr && worth_merging(a, room) && merge(a) && room + HEADER > a->cap - a->top) ptr = cut(a, room, class);
         if (ptr) {
             if (a->zeroing) memset(ptr, 0, *header_of(ptr));
             return ptr;
@@ -120,10 +130,11 @@ void *arena_alloc(void *udata, size_t size) {
     return header + 1;
 }
 
-void arena_free(void *udata, void *ptr) {
+ARENA_TEXT void arena_free(void *udata, void *ptr) {
     arena *a = udata;
     if (!ptr) return;
     size_t room = *header_of(ptr);
+    a->freed += room;
     if ((char *)ptr + room == (char *)a + a->top) {     /* the newest block: give it back to the top */
         if (a->top > a->peak) a->peak = a->top;
         a->top -= room + HEADER;
@@ -132,7 +143,7 @@ void arena_free(void *udata, void *ptr) {
     keep_free(a, ptr, room);
 }
 
-void *arena_realloc(void *udata, void *ptr, size_t size) {
+ARENA_TEXT void *arena_realloc(void *udata, void *ptr, size_t size) {
     arena *a = udata;
     if (!ptr) return arena_alloc(a, size);
     if (size == 0) { arena_free(a, ptr); return NULL; }

@@ -18,6 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The functions that the engine calls lie together: the watchdog may leave them, because what they were halfway through
+ * is forgotten with the region. */
+#define ARENA_TEXT __attribute__((section("arena_text")))
+
 enum {
     ARENA_CLASSES = 160,        /* 63 classes of 8-byte steps up to 504 bytes, then 4 for each doubling */
     ARENA_SLACK = 1 << 16,      /* mapped behind the cap: room for asking a stopped heap where it was */
@@ -28,6 +32,7 @@ typedef struct arena {
     size_t cap;                 /* bytes of the region that may be used */
     size_t top;                 /* bytes used so far, header included; it comes down when the newest block is freed */
     size_t peak;                /* where the top was when it last came down, or higher: pages up to there were written */
+    size_t freed;               /* bytes freed since free neighbours were last joined */
     size_t zeroing;             /* whether every block is handed out as zeros: in the builds of an image */
     size_t denied;              /* size of the allocation that met the cap last, 0: none did */
     void *host;                 /* who owns the heap in this region (a struct duk_host), outside the region */

@@ -73,4 +73,5 @@ cdef extern from "watch.h":
     ctypedef struct watch_report:
         int count
         watch_place *places
+    unsigned watch_most_ms()
     const watch_report *watch_last()

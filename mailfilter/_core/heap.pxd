@@ -16,13 +16,14 @@ cdef class Heap:
     cdef Image origin               # what it was copied from, or None
     cdef remains kept               # of a sleeping heap
     cdef unsigned slice_ms          # CPU that one entry into JavaScript may burn
-    cdef unsigned long long spent_ns    # wall time inside JavaScript, which is CPU time but for preemption
+    cdef unsigned long long spent_ns    # inside JavaScript: the time of day, but no more than the watchdog allows for
     cdef bint fixed                 # the region is one of an image's builds
     cdef readonly bint running      # JavaScript is on the C stack right now
     cdef readonly bint asleep
 
     cdef int _restore_header(self) noexcept
     cdef int _enter(self) except -1
+    cdef int _spend(self, unsigned long long took_ns) noexcept
     cdef object _leave(self, int status, PyObject *result, unsigned budget_ms)
     cpdef close(self)
     cpdef wake(self)

@@ -142,7 +142,7 @@ static int compact(image *im) {
         im->random[i] = (uint32_t)((in->moved_to + (place - in->from)) / 8);
     }
     ((arena *)packed)->top = top;
-    ((arena *)packed)->peak = 0;
+    ((arena *)packed)->peak = ((arena *)packed)->freed = 0;
     im->relocated = kept;
     im->used = top;
     free(im->bytes);

@@ -6,7 +6,7 @@
  * WATCH_TICK_MS of CPU that the thread burns, never while it waits. When the same slice (one entry into
  * JavaScript) has been seen for longer than its budget, the signal handler jumps out of it. The heap is
  * then in no known state and is forgotten whole: all its memory is in its region, so nothing is lost and no lock is
- * held. It jumps only when the interrupted instruction is the engine's own, or of memcpy, memmove, memset or memcmp called
+ * held. It jumps only when the interrupted instruction is the engine's own, of its allocator (arena.h), or of memcpy, memmove, memset or memcmp called
  * by the engine (a policy can spend all its time there, with buffers): never out of Python (a native function of
  * ours, an operation), never out of the rest of libc (memory, time zones), which may hold a lock or be halfway through
  * something that belongs to everybody. The next tick tries again. Between the entry and the engine's own frames there is
@@ -54,6 +54,9 @@ int watch_end(watch_slice *slice);
 /* Before anything outside the engine runs (Python, above all): a slice that the handler is about to end, and that an
  * error of the engine led on, ends here. Does not return then. */
 void watch_check(void);
+/* Milliseconds of CPU that the last slice has burnt at most; by a clock that tells the time of day it may have taken longer,
+ * when the system had other things to do. */
+unsigned watch_most_ms(void);
 /* What the last slice that was stopped was doing. */
 const watch_report *watch_last(void);
 
