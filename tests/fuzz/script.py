@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from mailfilter._core.heap import UNDEFINED, HeapDead, HostError, ScriptError, regions
+
 from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 
@@ -58,7 +59,7 @@ OPERATIONS = (200, 3, 20)
 ROOM_S = 2.0            # beyond its slice: the machine may be busy
 STEPS, RESUMES, SESSION_MS = 8, 8, 100
 INPUTS = 200            # in an ordinary test run; one that meets its limits takes a while
-PIECES = [bytes([n]) * 2 for n in range(0, 16)] + [b"\x0f\x01", b"\x06\x0f\x01\x00", b"\x0d", b"\x09", b"\x0b\x0c\x0d"]
+PIECES = [bytes([n]) * 2 for n in range(16)] + [b"\x0f\x01", b"\x06\x0f\x01\x00", b"\x0d", b"\x09", b"\x0b\x0c\x0d"]
 
 SENTINEL = ["a value that sessions get", {"k": b"\xff"}]
 
