@@ -8,6 +8,8 @@ import pytest
 from heaps import TestHeap, image_of
 from mailfilter._core.heap import HeapDead, HeapStopped, NoImage, ScriptError, regions
 
+from mailfilter._core import _build
+
 SLICE_MS = 20
 MARGIN_MS = 400
 
@@ -36,7 +38,11 @@ def answer(*arguments):
     return arguments[0]
 
 
-@pytest.mark.parametrize("kind", ENDLESS)
+# Under AddressSanitizer these functions are its own, which are not left.
+LIBC = ("copies of memory", "memory filled")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENDLESS if _build.KIND != "asan" or kind not in LIBC])
 def test_what_does_not_return_is_stopped(kind):
     other = TestHeap()
     other("var kept = [1, 2, 3]")
