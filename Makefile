@@ -75,7 +75,7 @@ soak: build ## 100,000 sessions in one worker, half of them ended by a limit: me
 	@$(PY) -m bench.soak
 
 lint: build ## ruff, ES5 check of js/, warnings of Cython and of the C compiler as errors
-	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff check --no-cache .
 	@$(PY) tests/meta/es5.py js
 	@$(CC) -O1 -fsyntax-only -Wall -Wextra -Wshadow -Werror -Wno-unused-parameter \
 		$$($(PY) -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') mailfilter/_core/*.c

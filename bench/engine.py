@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from mailfilter._core.heap import regions
-
 from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 

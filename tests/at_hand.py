@@ -2,9 +2,8 @@
 
 Must not know: sockets, the state machine.
 """
-from mailfilter._core.heap import HeapDead, ScriptError
-
 from mailfilter import policy as policies
+from mailfilter._core.heap import HeapDead, ScriptError
 from mailfilter.policy import engine
 
 

@@ -5,7 +5,6 @@ Must not know: connections, the state machine of SMTP.
 from types import SimpleNamespace
 
 from mailfilter._core.heap import HostError
-
 from mailfilter.config import Limits, Timeouts
 from mailfilter.errors import MailfilterError
 from mailfilter.policy import engine, load

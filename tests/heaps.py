@@ -3,7 +3,6 @@
 `heap(code)` evaluates JavaScript, `heap.give(value)` hands a value in and back. Must not know mail.
 """
 from mailfilter._core.heap import DEFAULT_HEAP_BYTES, Heap, Image
-
 from mailfilter.policy import engine  # noqa: F401  (binds the engine)
 
 EVALUATE, GIVE_BACK, KEEP, KEPT = range(4)

@@ -1,7 +1,6 @@
 """Brings a Session into a state, by talking to it in memory."""
-from mailfilter._core.session import Session
-
 from mailfilter._core import fsm, session
+from mailfilter._core.session import Session
 
 
 def started(limits=None, **options):

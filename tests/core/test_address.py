@@ -2,6 +2,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mailfilter._core.address import Path, PathError, parse_params, parse_path
 
 

@@ -9,8 +9,9 @@ import pytest
 from heaps import TestHeap
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailfilter._core.heap import HeapDead, ScriptError, regions
 from serving import PROJECT
+
+from mailfilter._core.heap import HeapDead, ScriptError, regions
 
 CAP = 1 << 17      # small, so that it is reached
 

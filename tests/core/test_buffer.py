@@ -1,6 +1,7 @@
 """LineBuffer and WriteBuffer."""
 import pytest
 from feeding import cuts, three_ways
+
 from mailfilter._core.buffer import (
     ENDS_LF,
     ENDS_NORMALISE,

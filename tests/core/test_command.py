@@ -1,8 +1,8 @@
 """The verb table, and command lines taken apart."""
 import pytest
-from mailfilter._core.command import VERBS, parse_command
 
 from mailfilter._core import command
+from mailfilter._core.command import VERBS, parse_command
 from mailfilter._core.reply import Reply
 
 

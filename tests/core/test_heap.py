@@ -8,8 +8,8 @@ import pytest
 from heaps import EVALUATE, GIVE_BACK, TestHeap
 from hypothesis import given
 from hypothesis import strategies as st
-from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, ScriptError, regions
 
+from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, ScriptError, regions
 from mailfilter.mail.octets import octets
 
 DEPTH_LIMIT, COUNT_LIMIT = 16, 200_000     # duk_value.h

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from heaps import KEEP, KEPT, PROGRAM, TestHeap, image_of
+
 from mailfilter._core.heap import Heap, HeapDead, Image, NoImage, ScriptError, regions
 
 STATEFUL = b"""

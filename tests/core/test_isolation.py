@@ -6,9 +6,9 @@ Whole policies, with the library in them, copied from one image as for connectio
 import gc
 
 import pytest
-from mailfilter._core.heap import HeapDead, ScriptError, regions
 
 from mailfilter._core import _build
+from mailfilter._core.heap import HeapDead, ScriptError, regions
 from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 

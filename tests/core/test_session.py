@@ -1,9 +1,9 @@
 """The session as its caller sees it: the contract of reply(), limits, ends. The dialogue itself is in tests/dialogs."""
 import pytest
-from mailfilter._core.command import VERBS
 from talking import in_data, say, started
 
 from mailfilter._core import session
+from mailfilter._core.command import VERBS
 from mailfilter._core.reply import Reply
 from mailfilter._core.session import REPLIES, Event, Limits, Session
 

@@ -5,10 +5,10 @@ The tables are read as data; what a session and a client do is seen from outside
 from pathlib import Path
 
 import pytest
-from mailfilter._core.command import VERBS
 
 import mailfilter._core as core
 from mailfilter._core import client, command, fsm, session
+from mailfilter._core.command import VERBS
 from mailfilter._core.session import Session
 
 LINES = {

@@ -6,9 +6,9 @@ import time
 
 import pytest
 from heaps import TestHeap, image_of
-from mailfilter._core.heap import HeapDead, HeapStopped, NoImage, ScriptError, regions
 
 from mailfilter._core import _build
+from mailfilter._core.heap import HeapDead, HeapStopped, NoImage, ScriptError, regions
 
 SLICE_MS = 20
 MARGIN_MS = 400

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 from mailfilter._core.heap import UNDEFINED, HeapDead, HostError, ScriptError, regions
-
 from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 

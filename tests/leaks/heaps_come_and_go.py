@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, ScriptError, regions
-
 from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 

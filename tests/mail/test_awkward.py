@@ -6,11 +6,11 @@ import random
 import re
 
 import pytest
+from messages.awkward import MESSAGES, REFUSED, stuffed
+
 from mailfilter._core.data import DataReader
 from mailfilter._core.header import HeaderCollector, canonical, split_header
 from mailfilter._core.session import Limits, Session
-from messages.awkward import MESSAGES, REFUSED, stuffed
-
 from mailfilter.mail.message import Message
 from mailfilter.mail.spool import Spool
 

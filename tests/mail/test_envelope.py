@@ -1,7 +1,7 @@
 """mail/envelope.py."""
 import pytest
-from mailfilter._core.address import parse_path
 
+from mailfilter._core.address import parse_path
 from mailfilter.mail.envelope import Envelope
 
 

@@ -2,9 +2,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mailfilter._core.data import stuff
 from mailfilter._core.header import canonical, split_header
-
 from mailfilter.errors import MailfilterError
 from mailfilter.mail.message import JOIN_BYTES, HeaderRefused, Message
 from mailfilter.mail.spool import Spool

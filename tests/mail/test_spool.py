@@ -11,8 +11,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mailfilter._core.data import stuff
 
+from mailfilter._core.data import stuff
 from mailfilter.mail import spool as module
 from mailfilter.mail.spool import Spool
 

@@ -9,13 +9,13 @@ import socket
 import subprocess
 
 import pytest
-from mailfilter._core.command import VERBS
 from sources import PROJECT, files
 
 from mailfilter import cli, config
 from mailfilter import log as logs
 from mailfilter import policy as policies
 from mailfilter._core import session
+from mailfilter._core.command import VERBS
 from mailfilter.net import inbound
 from mailfilter.policy import library
 

@@ -1,8 +1,8 @@
 """js/engine.js: what becomes of what handlers do and return, to the session's properties and to the reply."""
 import pytest
 from handlers import Session, policy_of
-from mailfilter._core.heap import ScriptError
 
+from mailfilter._core.heap import ScriptError
 from mailfilter.mail.message import Message
 from mailfilter.mail.spool import Spool
 

@@ -1,6 +1,7 @@
 """policy/faults.py: the place of a fault, as an author finds it."""
 import pytest
 from handlers import Session, policy_of
+
 from mailfilter._core.heap import ScriptError
 
 TEXT = """\

@@ -3,8 +3,8 @@ import re
 
 import pytest
 from handlers import context_of
-from mailfilter._core.heap import HostError
 
+from mailfilter._core.heap import HostError
 from mailfilter.errors import ServiceUnavailable
 from mailfilter.policy import library
 from mailfilter.policy.operation import Operation
