@@ -158,7 +158,7 @@ def _serve(options):
         hostname = _hostname(options.hostname)
         spool_directory = _spool_directory(options.spool_directory)
         limits = config.assignments(options.limit, "--limit")
-        config.Limits().replaced(limits, "--limit")
+        given = config.Limits().replaced(limits, "--limit")
         timeouts = config.assignments(options.timeout, "--timeout")
         config.Timeouts().replaced(timeouts, "--timeout")
         addresses = listeners.parse_all(options.listen) if options.listen else None
@@ -172,7 +172,9 @@ def _serve(options):
     from mailfilter.net.worker import Worker
     from mailfilter.services.dns import Resolver
 
-    policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log)
+    policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log,
+                           user=identity.name if identity is not None else None,
+                           heap_bytes=given.heap_bytes if "heap_bytes" in limits else None)
     limits = config.Limits().replaced(policy.limits, "SmtpServer.limits").replaced(limits, "--limit")
     timeouts = config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
     if addresses is None:
@@ -238,8 +240,6 @@ def _check(options):
     from mailfilter.policy import inspection
 
     policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
-    config.Limits().replaced(policy.limits, "SmtpServer.limits")
-    config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
     problems = inspection.type_errors(policy)
     print(f"{policy.path}: " + (f"{len(problems)} errors in types" if problems else "no error found"))
@@ -322,7 +322,11 @@ def _duktape_version():
         number = int(dukpy.evaljs("Duktape.version"))
     except Exception as error:
         return f"cannot be used: {error}"
-    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    major, minor, patch = number // 10000, number // 100 % 100, number % 100
+    if (minor, patch) == (99, 99):
+        # What Duktape calls itself between two major versions.
+        return f"{major}.x, a development snapshot (bundled with dukpy, numbered {number})"
+    return f"{major}.{minor}.{patch}"
 
 
 def _cares_version():

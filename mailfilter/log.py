@@ -166,7 +166,7 @@ class TextSink(_Descriptor):
     """Readable lines: `2026-11-22T14:00:00.123Z info 3F2K-17 text key=value`."""
 
     def emit(self, severity, session_id, text, fields):
-        """Write one event; see `Log.emit`."""
+        """Write one event; see `Log.write`."""
         self._put(self._line(severity, session_id, text, fields))
 
     def _line(self, severity, session_id, text, fields):
@@ -177,7 +177,7 @@ class JsonSink(_Descriptor):
     """One JSON object a line: `time`, `level`, `session`, `text`, and the event's fields beside them."""
 
     def emit(self, severity, session_id, text, fields):
-        """Write one event; see `Log.emit`."""
+        """Write one event; see `Log.write`."""
         self._put(self._line(severity, session_id, text, fields))
 
     def _line(self, severity, session_id, text, fields):
@@ -213,7 +213,7 @@ class SyslogSink:
         syslog.openlog(escape(ident), syslog.LOG_PID, facility)
 
     def emit(self, severity, session_id, text, fields):
-        """Write one event; see `Log.emit`."""
+        """Write one event; see `Log.write`."""
         syslog.syslog(min(max(int(severity), EMERG), DEBUG), f"{session_id} {_worded(text, fields)}")
 
 
@@ -234,7 +234,7 @@ class Log:
         return severity <= self.level
 
     def write(self, severity, session_id, text, **fields):
-        """Write one event if its severity is enabled.
+        """Write one event if its severity is enabled. That holds for what a policy writes with Sys.log, too.
 
         Args:
             severity: 0 to 7.
@@ -244,10 +244,6 @@ class Log:
         """
         if severity <= self.level:
             self.sink.emit(severity, session_id, text, fields)
-
-    def emit(self, severity, session_id, text, **fields):
-        """The same without the filter: what a policy logs is always written."""
-        self.sink.emit(severity, session_id, text, fields)
 
     def openlog(self, ident="mailfilter", facility=syslog.LOG_MAIL):
         """Send everything that follows to the system log, or stay (and say so) where there is none.

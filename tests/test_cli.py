@@ -45,7 +45,7 @@ def test_version_names_everything_it_is_linked_with():
         "mailfilter", "python", "core", "uvloop", "dukpy", "duktape", "pycares", "c-ares", "pyspf", "greenlet",
         "openssl"]
     assert re.fullmatch(r"(release|debug) build, Cython \d+\.\d+.*", versions["core"])
-    assert versions["duktape"] == "2.99.99"
+    assert versions["duktape"].startswith("2.x, a development snapshot")
     for name, value in versions.items():
         assert re.search(r"\d", value) and "cannot" not in value, (name, value)
 

@@ -153,13 +153,12 @@ def test_the_clock_keeps_up(monkeypatch):
         assert clock.stamp() == stamp
 
 
-def test_the_level_filters_and_emit_does_not():
+def test_the_level_filters():
     kept = Kept()
     log = logs.Log(kept, logs.WARNING)
     log.write(logs.INFO, "A-1", "not written")
     log.write(logs.WARNING, "A-1", "written", a=1)
-    log.emit(logs.DEBUG, "A-1", "written by a policy")
-    assert kept.events == [(4, "A-1", "written", {"a": 1}), (7, "A-1", "written by a policy", {})]
+    assert kept.events == [(4, "A-1", "written", {"a": 1})]
     assert log.enabled(logs.WARNING) and not log.enabled(logs.NOTICE)
 
 
@@ -249,7 +248,7 @@ def test_syslog(fake_syslog, monkeypatch):
     log = logs.Log(Kept())
     log.openlog("my filter", 184)
     log.write(logs.NOTICE, "A-1", "100 %s\n", name="a b")
-    log.emit(99, "A-1", "odd severity")
+    log.sink.emit(99, "A-1", "odd severity", {})
     assert opened == [("my filter", logs.syslog.LOG_PID, 184)]
     assert lines == [(5, 'A-1 100 %s\\x0a name="a b"'), (7, "A-1 odd severity")]
 

@@ -19,11 +19,12 @@ class SessionContext:
     open_next_hop: callable(host, port) giving a connection that is not open yet.
     varying: set by operations whose answer is another one each time (clock, random numbers).
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
+    user: None, because a session runs as who we are (a policy is loaded before that is so).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
-                 "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations")
+                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop):
@@ -36,6 +37,7 @@ class SessionContext:
         self.limits = limits
         self.resolver = resolver
         self.extensions = extensions
+        self.user = None
         self.open_next_hop = open_next_hop
         self.next_hops = {}
         self.last_hop = 0

@@ -11,9 +11,10 @@ import re
 import socket
 from pathlib import Path
 
+from mailfilter import config
 from mailfilter import log as logs
-from mailfilter._core.heap import DEFAULT_HEAP_BYTES, UNDEFINED, Heap, HeapDead, HostError, Image, NoImage, ScriptError
-from mailfilter.errors import PolicyError
+from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, Image, NoImage, ScriptError
+from mailfilter.errors import ConfigError, PolicyError
 from mailfilter.policy import engine, library
 from mailfilter.policy.compiler import Compiler
 from mailfilter.policy.faults import from_dead_heap, from_script_error
@@ -27,14 +28,18 @@ __all__ = ["Policy", "load"]
 CACHE_SETTING = "cacheDirectory"
 """The setting that says where compiled policies are kept; empty: nowhere. Default: the user's cache folder."""
 
+LOADING_HEAP_BYTES = 64 << 20
+"""What the first run may use where the command line says nothing: only that run tells what the policy allows itself."""
+
 
 class LoadingContext:
     """What the operations that are allowed at load time may see."""
 
-    def __init__(self, settings, hostname, log, modules):
+    def __init__(self, settings, hostname, user, log, modules):
         self.settings = settings
         self.modules = modules
         self.hostname = hostname
+        self.user = user
         self.log = log
         self.session_id = "-"
         self.varying = None
@@ -52,11 +57,12 @@ class Policy:
         statics: the plain data properties of SmtpServer, by name.
         listen_addresses: SmtpServer.listenAddress as a list of [address, port] lists or texts, or None.
         limits, timeouts: SmtpServer.limits and SmtpServer.timeouts as dicts by name (may be empty).
+        heap_bytes: the cap of every heap: what load() was given, else what the policy says, else the default.
         image: what the heaps of connections are copied from; None when each is built afresh.
         debug_protocol: whether the dialogue is to be logged.
     """
 
-    def __init__(self, path, name, source, settings, hostname, log=None, heap_bytes=DEFAULT_HEAP_BYTES):
+    def __init__(self, path, name, source, settings, hostname, user=None, log=None, heap_bytes=None):
         self.path = path
         self.name = name
         self.source = source
@@ -69,19 +75,22 @@ class Policy:
             self.program = compiler.compile(name, source)
             self.programs = {name: self.program}
             self.modules = Modules(path, name, compiler)
-            self._context = LoadingContext(settings, hostname, log, self.modules)
+            self._context = LoadingContext(settings, hostname, user, log, self.modules)
             self.modules.add_policy(self.program)
-            told = self._first_run()
+            told, movable = self._first_run()
+            self.handlers = dict(told["handlers"])
+            self.statics = told["statics"]
+            self.listen_addresses = self._static("listenAddress", list)
+            self.limits = self._numbers("limits", config.Limits())
+            self.timeouts = self._numbers("timeouts", config.Timeouts())
+            self.debug_protocol = bool(self.statics.get("debugProtocol"))
+            if self.heap_bytes is None:
+                self.heap_bytes = config.Limits().replaced(self.limits, "SmtpServer.limits").heap_bytes
+            self._make_copyable(told, movable)
         finally:
             compiler.close()
         self.version = self._version()
         self._warn_of_missing_modules()
-        self.handlers = dict(told["handlers"])
-        self.statics = told["statics"]
-        self.listen_addresses = self._static("listenAddress", list)
-        self.limits = self._static("limits", dict) or {}
-        self.timeouts = self._static("timeouts", dict) or {}
-        self.debug_protocol = bool(self.statics.get("debugProtocol"))
 
     def _version(self):
         digest = hashlib.sha256()
@@ -110,47 +119,81 @@ class Policy:
             raise PolicyError(f"SmtpServer.{name} must be {'an array' if kind is list else 'an object'}", self.name)
         return value
 
+    def _numbers(self, name, defaults):
+        """SmtpServer.limits or .timeouts, checked."""
+        values = self._static(name, dict) or {}
+        try:
+            defaults.replaced(values, f"SmtpServer.{name}")
+        except ConfigError as error:
+            raise PolicyError(str(error), *self._place_of(rf"\bSmtpServer\s*\.\s*{name}\b")) from None
+        return values
+
+    def _place_of(self, pattern):
+        """(file, line, column, source line) of the first match in the policy's files; line None: nowhere."""
+        for program in self.programs.values():
+            for number, text in enumerate(program.text.split("\n"), 1):
+                found = re.search(pattern, text)
+                if found:
+                    return program.name, number, found.start() + 1, text.rstrip("\r")
+        return self.name, None, None, None
+
     def _first_run(self):
-        """Run the policy, three times over to make the image of it; what the library tells of it."""
+        """Run the policy: what the library tells of it, and whether heaps can be built where an image needs them."""
+        heap = movable = None
+        try:
+            heap, movable = self._build_with_all_modules()
+            return heap.call(engine.DESCRIBE), movable
+        except (ScriptError, HeapDead) as error:
+            raise self.fault(error) from error
+        finally:
+            if heap is not None:
+                heap.close()
+
+    def _make_copyable(self, told, movable):
+        """Run the policy three times more to make the image of it; told: what the first run has told."""
+        if not movable:
+            self._without_image("the address for building its image is taken", advice="")
+            return
         builds = []
         try:
-            builds.append(self._build_with_all_modules())
-            for number in (1, 2):
+            for number in range(3):
                 builds.append(self._build(self._answer_quietly, number))
-            probe = self._build(self._answer_quietly)
-            try:
-                told = probe.call(engine.DESCRIBE)
-            finally:
-                probe.close()
             if self._context.varying is None:
                 self._make_image(builds, told)
             else:
                 self._without_image(f"it uses {self._context.varying} while it is loaded", self._context.varying)
-        except ScriptError as error:
+        except OSError as error:
+            self._without_image(str(error), advice="")
+        except (ScriptError, HeapDead) as error:
             raise self.fault(error) from error
         finally:
             for heap in builds:
                 heap.close()
-        return told
 
     def _build_with_all_modules(self):
-        """The first build. Each time that it asks for a module by a computed name, it starts again with that module."""
+        """The first build, and whether it lies where those of an image do. Each time that it asks for a module by a
+        computed name, it starts again with that module."""
+        movable = True
         while True:
             known = len(self.modules.modules), sum(len(module.asked) for module in self.modules.modules.values())
             self._collect_programs()
             said = []
             heap = fault = None
             try:
-                heap = self._build(lambda name, *arguments, said=said: self._answer_noting(said, name, arguments), 0)
+                heap = self._build(lambda name, *arguments, said=said: self._answer_noting(said, name, arguments),
+                                   0 if movable else None)
             except PolicyError as error:
                 fault = error
+            except OSError:
+                movable = False
+                continue
             if known == (len(self.modules.modules), sum(len(module.asked) for module in self.modules.modules.values())):
                 # What a policy logs and prints while it is loaded is said once, by this run.
                 for operation, arguments in said:
                     operation.perform(self._context, arguments)
                 if fault is not None:
                     raise fault
-                return heap
+                return heap, movable
             if heap is not None:
                 heap.close()
 
@@ -169,7 +212,7 @@ class Policy:
         finally:
             trial.close()
 
-    def _without_image(self, reason, word=None):
+    def _without_image(self, reason, word=None, advice=". Do such things in smtpInit instead"):
         """Every connection builds its heap afresh: right, but slow. Say so, and where the cause may be."""
         place = ""
         for program in self.programs.values() if word is not None else ():
@@ -179,7 +222,7 @@ class Policy:
         self.no_image = f"{place}{reason}"
         if self._context.log is not None:
             self._context.log.write(logs.WARNING, "-", f"{place}the policy cannot be copied ({reason}); every connection "
-                                    "builds it afresh, which takes longer. Do such things in smtpInit instead")
+                                    f"builds it afresh, which takes longer{advice}")
 
     def new_heap(self, answer):
         """A heap with library and policy in it. answer(name, *arguments) serves operations answered at once."""
@@ -203,16 +246,12 @@ class Policy:
 
     def place_of_handler(self, handler):
         """(file, line, column, source line) of where the policy seems to define a handler; line None: nowhere."""
-        for program in self.programs.values():
-            for number, text in enumerate(program.text.split("\n"), 1):
-                found = re.search(rf"\b{handler}\b\s*[=:(]", text)
-                if found:
-                    return program.name, number, found.start() + 1, text.rstrip("\r")
-        return self.name, None, None, None
+        return self._place_of(rf"\b{handler}\b\s*[=:(]")
 
     def _build(self, answer, number=None):
+        limit = self.heap_bytes or LOADING_HEAP_BYTES
         try:
-            heap = Heap(self.heap_bytes, answer, number)
+            heap = Heap(limit, answer, number)
         except MemoryError as error:
             raise PolicyError(str(error), self.name) from error
         try:
@@ -225,7 +264,7 @@ class Policy:
             heap.close()
             fault = self.fault(error, thrown_at)
             if over:
-                fault.message += f" (the heap's limit of {self.heap_bytes} bytes was reached)"
+                fault.message += f" (the heap's limit of {limit} bytes was reached)"
             raise fault from error
         return heap
 
@@ -249,11 +288,12 @@ def _while_loading(name):
     return operation
 
 
-def load(path_or_name, settings, *, hostname=None, log=None, heap_bytes=DEFAULT_HEAP_BYTES):
+def load(path_or_name, settings, *, hostname=None, user=None, log=None, heap_bytes=None):
     """Load the policy in a file, or a shipped one by its name ("mx", "proxy").
 
-    settings: mapping for Sys.setting. hostname: our name, default the machine's. log: a Log for what the policy
-    logs while it is loaded. Raises PolicyError with the place of the mistake.
+    settings: mapping for Sys.setting. hostname: our name, default the machine's. user: the name of the user that
+    sessions will run as, default who we are now. log: a Log for what the policy logs while it is loaded. heap_bytes: the
+    cap of every heap; None: what the policy says, or the default. Raises PolicyError with the place of the mistake.
     """
     path = Path(path_or_name)
     if not path.is_file():
@@ -271,4 +311,4 @@ def load(path_or_name, settings, *, hostname=None, log=None, heap_bytes=DEFAULT_
         raise PolicyError(f"the policy {path} is empty")
     if len(source) > BYTES_LIMIT:
         raise PolicyError(f"the policy {path} has {len(source)} bytes; the limit is {BYTES_LIMIT}")
-    return Policy(path, str(path), source, settings, hostname or socket.gethostname(), log, heap_bytes)
+    return Policy(path, str(path), source, settings, hostname or socket.gethostname(), user, log, heap_bytes)

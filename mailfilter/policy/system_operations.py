@@ -46,7 +46,10 @@ def setting(context, name):
 
 
 def user(context):
-    """The name of the user the program runs as, or null when it has none."""
+    """The name of the user the program runs as, or null when it has none. While a policy is loaded that may still be root;
+    then it is the user that the program is about to become."""
+    if context.user is not None:
+        return context.user
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from peers.sender import Sender
 
 from mailfilter.errors import ConfigError
 from mailfilter.net import privileges
@@ -169,3 +170,13 @@ def test_a_privileged_port_is_bound_before_root_is_given_up(line_server, connect
 @pytest.mark.root
 def test_running_as_root_is_remarked(line_server):
     assert "running as root" in line_server().log
+
+
+@pytest.mark.root
+def test_a_policy_sees_the_user_that_it_will_run_as(serve):
+    """The policy is loaded by root, but its handlers run as the user; so does what it read while it was loaded."""
+    server = serve("var who = Sys.user;\nSmtpServer.prototype.smtpNoop = function () {\n"
+                   "    return new SmtpResponse(250, who + ' ' + Sys.user);\n};", options=["--user", "nobody"])
+    with Sender(server.port) as sender:
+        sender.hello()
+        assert sender.command(b"NOOP").text == "nobody nobody"

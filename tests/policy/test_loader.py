@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from handlers import RecordingLog, Session, policy_of
 
+from mailfilter._core.heap import Heap
 from mailfilter.errors import PolicyError
 from mailfilter.policy import library, load
 
@@ -134,3 +135,60 @@ def test_images_of_another_size(tmp_path):
         policy_of(tmp_path, "var a = 1;", heap_bytes=50_000)
     with pytest.raises(PolicyError, match="limit of 180000 bytes"):
         policy_of(tmp_path, "var a = 1;", heap_bytes=180_000)
+
+
+@pytest.mark.parametrize("text, given, expected", [
+    ("var a = 1;", None, 8 << 20), ("SmtpServer.limits = {heap_bytes: '4m'};", None, 4 << 20),
+    ("SmtpServer.limits = {heap_bytes: '4m'};", 2 << 20, 2 << 20), ("SmtpServer.limits = {recipients: 5};", 3 << 20, 3 << 20),
+])
+@pytest.mark.parametrize("copied", [True, False])
+def test_the_cap_of_every_heap(tmp_path, text, given, expected, copied):
+    """The default, the policy over it, the command line over both."""
+    policy = policy_of(tmp_path, text + ("" if copied else "\nDate.now();"), heap_bytes=given, log=RecordingLog())
+    assert (policy.image is not None) is copied and policy.heap_bytes == expected
+    heap = policy.new_heap(None)
+    assert heap.limit_bytes == expected
+    heap.close()
+
+
+def test_a_policy_may_be_loaded_with_more_than_the_default(tmp_path):
+    text = "SmtpServer.limits = {heap_bytes: '%s'}; var a = []; while (a.length < 12) a.push(new Uint8Array(1 << 20));"
+    assert policy_of(tmp_path, text % "20m").image.image_bytes > 12 << 20
+    with pytest.raises(PolicyError, match="limit of 8388608 bytes"):
+        policy_of(tmp_path, text % "8m")
+
+
+@pytest.mark.parametrize("text, words", [
+    ("\nSmtpServer.limits = {recipient: 5};", ":2:1: SmtpServer.limits: there is no limit 'recipient'"),
+    ("\n\n  SmtpServer.timeouts = {command: 'x'};", ":3:3: SmtpServer.timeouts command: 'x' is not a number of seconds"),
+    ("SmtpServer.limits = {heap_bytes: 5};", ":1:1: SmtpServer.limits heap_bytes: 5 is too small"),
+    ("SmtpServer.limits = 5;", "SmtpServer.limits must be an object"),
+])
+def test_limits_that_make_no_sense(tmp_path, text, words):
+    with pytest.raises(PolicyError) as caught:
+        policy_of(tmp_path, text)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_without_the_addresses_of_an_image_every_connection_builds_its_heap(tmp_path, taken):
+    """Something else of the process lies there."""
+    blocker = Heap(1 << 20, None, taken)
+    try:
+        log = RecordingLog()
+        policy = policy_of(tmp_path, "var n = 1;", log=log)
+        assert policy.image is None
+        (severity, _, text, _), = log.lines
+        assert severity == 4 and "the address for building" in text and "is taken" in text and "smtpInit" not in text
+        session = Session(policy)
+        assert session.run("smtpMail", ["a", "b", [], []])[0] == 250
+        session.close()
+    finally:
+        blocker.close()
+    assert policy_of(tmp_path, "var n = 1;").image is not None
+
+
+def test_the_user_is_who_sessions_will_run_as(tmp_path):
+    policy = policy_of(tmp_path, "SmtpServer.who = Sys.user;", user="somebody")
+    assert policy.statics["who"] == "somebody" and policy.image is not None
+    assert policy_of(tmp_path, "SmtpServer.who = Sys.user;").statics["who"] != "somebody"

@@ -1,0 +1,80 @@
+"""Limits of the engine reach what they limit, wherever they are set: default, policy over it, command line over both."""
+import pytest
+from peers.sender import Sender
+
+POLICY = """
+%s
+var tries = {
+    // How many MiB fit, at most 15.
+    heap: function () {
+        var kept = [];
+        try {
+            while (kept.length < 15) kept.push(new Uint8Array(1 << 20));
+        } catch (e) {
+        }
+        return kept.length;
+    },
+    // CPU that a call may burn: goes on for 150 ms.
+    slice: function () {
+        var until = performance.now() + 150;
+        while (performance.now() < until) ;
+        return 'done';
+    },
+    operations: function () {
+        var n = 0;
+        try {
+            for (; n < 100; n++) Sys.setting('x', '');
+        } catch (e) {
+        }
+        return n < 100 ? 'few' : 'enough';
+    }
+};
+SmtpServer.prototype.smtpMail = function (path) {
+    return new SmtpResponse(250, String(tries[path.mailbox.local]()));
+};
+"""
+
+
+@pytest.fixture
+def answer(serve):
+    """answer(policy's statement, limits of the command line, name) gives the reply to MAIL of that trial."""
+    def answer(statement, limits, name):
+        with Sender(serve(POLICY % statement, limits=limits).port) as sender:
+            sender.hello()
+            return sender.command(b"MAIL FROM:<%s@client.test>" % name.encode())
+    return answer
+
+
+@pytest.mark.parametrize("statement, limits, least, most", [
+    ("", {}, 5, 7),
+    ("SmtpServer.limits = {heap_bytes: '3m'};", {}, 1, 2),
+    ("SmtpServer.limits = {heap_bytes: 14 * 1024 * 1024};", {}, 9, 13),
+    ("SmtpServer.limits = {heap_bytes: '14m'};", {"heap_bytes": "3m"}, 1, 2),
+    ("SmtpServer.limits = {heap_bytes: '3m'};", {"heap_bytes": "12m"}, 8, 11),
+    # Built for each connection.
+    ("SmtpServer.limits = {heap_bytes: '3m', slice_ms: 1000}; var now = Date.now();", {}, 1, 2),
+])
+def test_heap_bytes(answer, statement, limits, least, most):
+    reply = answer(statement, {"slice_ms": 1000, **limits} if "slice_ms" not in statement else limits, "heap")
+    assert reply.code == 250 and least <= int(reply.text) <= most, reply.text
+
+
+@pytest.mark.parametrize("statement, limits, code", [
+    ("", {}, 421),
+    ("SmtpServer.limits = {slice_ms: 1000};", {}, 250),
+    ("SmtpServer.limits = {slice_ms: 1000};", {"slice_ms": 20}, 421),
+    ("SmtpServer.limits = {slice_ms: 1000, session_ms: 60};", {}, 421),
+    ("SmtpServer.limits = {slice_ms: 1000, session_ms: 60};", {"session_ms": 1500}, 250),
+])
+def test_slice_and_session(answer, statement, limits, code):
+    # Looking at the clock is an operation.
+    assert answer(statement, {"operations": 10_000_000, **limits}, "slice").code == code
+
+
+@pytest.mark.parametrize("statement, limits, words", [
+    ("", {}, "enough"),
+    ("SmtpServer.limits = {operations: 20};", {}, "few"),
+    ("SmtpServer.limits = {operations: 20};", {"operations": 1000}, "enough"),
+])
+def test_operations(answer, statement, limits, words):
+    assert answer(statement, limits, "operations").text == words
