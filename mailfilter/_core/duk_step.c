@@ -44,18 +44,16 @@ static duk_ret protected_now(duk_context *ctx, void *udata) {
     int failed = step_host(host->owner, frame->arguments, &frame->result);
     Py_CLEAR(frame->arguments);
     if (failed) {
-        const char *name = "Error", *message = "operation failed";
         PyObject *told = frame->result;
+        duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "operation failed");
         if (told && PyTuple_CheckExact(told) && PyTuple_GET_SIZE(told) == 2) {
-            const char *text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(told, 0));
-            if (text) name = text; else PyErr_Clear();
-            text = PyUnicode_AsUTF8(PyTuple_GET_ITEM(told, 1));
-            if (text) message = text; else PyErr_Clear();
-        }
-        duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", message);
-        if (strcmp(name, "Error")) {
-            duk.push_string(ctx, name);
-            duk.put_prop_string(ctx, -2, "name");
+            PyObject *name = PyTuple_GET_ITEM(told, 0);
+            value_push(ctx, host, PyTuple_GET_ITEM(told, 1), 0);
+            duk.put_prop_string(ctx, -2, "message");
+            if (!PyUnicode_CheckExact(name) || PyUnicode_CompareWithASCIIString(name, "Error") != 0) {
+                value_push(ctx, host, name, 0);
+                duk.put_prop_string(ctx, -2, "name");
+            }
         }
         duk.throw_raw(ctx);
     }

@@ -64,6 +64,7 @@ cdef extern from "image.h":
     arena *image_copy(const image *im)
     int image_hibernate(const image *im, arena *a, remains *r)
     void image_wake(const image *im, arena *a, remains *r)
+    void image_forget(const image *im, arena *a, remains *r)
     void remains_free(remains *r)
 
 cdef extern from "watch.h":

@@ -13,6 +13,7 @@ cdef class Heap:
     cdef arena *region
     cdef duk_host host
     cdef object answer              # callable(name, *arguments) for host.now, or None
+    cdef object interruption        # what ended an answer beyond an error, until JavaScript has been left; or None
     cdef Image origin               # what it was copied from, or None
     cdef remains kept               # of a sleeping heap
     cdef unsigned slice_ms          # CPU that one entry into JavaScript may burn
@@ -21,7 +22,6 @@ cdef class Heap:
     cdef readonly bint running      # JavaScript is on the C stack right now
     cdef readonly bint asleep
 
-    cdef int _restore_header(self) noexcept
     cdef int _enter(self) except -1
     cdef int _spend(self, unsigned long long took_ns) noexcept
     cdef object _leave(self, int status, PyObject *result, unsigned budget_ms)

@@ -98,11 +98,16 @@ class HostError(Exception):
         self.name = name
 
 
+cdef bint bound = False
+
+
 def bind(path):
     """Find the engine's functions in dukpy's extension module at `path` (str); ImportError when wrong."""
+    global bound
     cdef bytes encoded = path.encode()
     cdef const char *problem = c.duk_api_bind(encoded)
-    if problem != NULL:
+    bound = problem == NULL
+    if not bound:
         raise ImportError((<bytes>problem).decode("utf-8", "replace"))
 
 
@@ -123,8 +128,12 @@ cdef int _answer(void *owner, PyObject *arguments, PyObject **result) noexcept:
     except HostError as error:
         value = (error.name, str(error))
         failed = -1
-    except BaseException as error:      # our bug: the policy gets an error, the log gets the rest
+    except Exception as error:          # our bug: the policy gets an error, the log gets the rest
         value = ("InternalError", f"{type(error).__name__}: {error}")
+        failed = -1
+    except BaseException as error:      # KeyboardInterrupt and its like are not for the policy: see _leave
+        heap.interruption = error
+        value = ("InternalError", "interrupted")
         failed = -1
     Py_INCREF(value)
     result[0] = <PyObject *>value
@@ -150,6 +159,8 @@ cdef class Heap:
     def __init__(self, size_t heap_bytes=DEFAULT_HEAP_BYTES, answer=None, build=None):
         if self.region != NULL:
             raise RuntimeError("a heap is made once")
+        if not bound:
+            raise RuntimeError("the JavaScript engine is not there yet: import mailfilter.policy.engine first")
         if heap_bytes < LEAST_HEAP_BYTES:
             raise MemoryError(f"a JavaScript heap does not fit into {heap_bytes} bytes")
         self.answer = answer
@@ -176,18 +187,13 @@ cdef class Heap:
         if self.region != NULL:
             c.duk_host_clear(&self.host)
             if self.asleep:
-                self._restore_header()
-            if self.fixed:
+                self.asleep = False
+                c.image_forget(&self.origin.im, self.region, &self.kept)
+            elif self.fixed:
                 c.image_region_close(self.region)
             else:
                 c.arena_close(self.region)
             self.region = NULL
-
-    cdef int _restore_header(self) noexcept:
-        # The region's own book-keeping sleeps with the heap; closing needs it.
-        c.image_wake(&self.origin.im, self.region, &self.kept)
-        self.asleep = False
-        return 0
 
     def sleep(self):
         """Give the pages of an idle heap back to the system and keep only what differs from its image.
@@ -204,7 +210,8 @@ cdef class Heap:
     cpdef wake(self):
         """Put a sleeping heap together again."""
         if self.asleep:
-            self._restore_header()
+            c.image_wake(&self.origin.im, self.region, &self.kept)
+            self.asleep = False
             self.region.host = &self.host
 
     @property
@@ -265,6 +272,9 @@ cdef class Heap:
         if result != NULL:
             value = <object>result
             Py_XDECREF(result)
+        if self.interruption is not None:
+            interruption, self.interruption = self.interruption, None
+            raise interruption
         if status == c.STEP_OK:
             return value
         if status == c.STEP_STOPPED:

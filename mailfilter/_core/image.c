@@ -42,12 +42,26 @@ static inline int is_stale(uint64_t first, uint64_t second) {
     return second - first == IMAGE_DISTANCE && (first >> 32) == IMAGE_FIRST_BASE >> 32;
 }
 
-/* The tag of a value of the engine, a small number in four octets, and the four octets of padding before the value: they
- * are copied with it from the C stack and hold whatever lay there. Seen in the constants of functions, where every
- * second start had others in the first build than in the next. Nothing reads them. */
-enum { MOST_TAG = 15 };
-static inline int is_padding(uint64_t first, uint64_t second) {
-    return (uint32_t)first == (uint32_t)second && (uint32_t)first <= MOST_TAG;
+/*
+ * A value of the engine is a tag, a small number in four octets, four octets of padding, and the eight octets of the value.
+ * The padding is copied with it from the C stack and holds whatever lay there; nothing reads it. So the upper half of a
+ * word may differ where that word is a tag. But a number that differs looks alike: 1.25 and 1.5 have the same lower half,
+ * zero, which is the tag of numbers.
+ *
+ * What lies behind tells them apart. The tags of texts, objects and buffers stand before a pointer, and so does any other
+ * tag but a number's whose value was a pointer before. A number would have to end in the octets of one of these tags, in
+ * all builds, and be the last of its table to be taken for it. A number's tag, and any other with the same value behind it
+ * in all builds, must have a padding as no number of everyday has an upper half: below 2^20, which is that of zero and of
+ * numbers below 2.3e-308. Padding that was a text or a number before is refused with it, which is seldom; such builds are
+ * alike the next time.
+ */
+enum { TAG_NUMBER = 0, MOST_TAG = 10 };
+static int is_padding(const uint64_t *first, const uint64_t *second, const uint64_t *third, size_t i, size_t count) {
+    uint64_t a = first[i], b = second[i], c = third[i];
+    if ((uint32_t)a > MOST_TAG || (uint32_t)a != (uint32_t)b || (uint32_t)a != (uint32_t)c || i + 1 == count) return 0;
+    if ((uint32_t)a != TAG_NUMBER && second[i + 1] - first[i + 1] == IMAGE_DISTANCE &&
+        third[i + 1] - second[i + 1] == IMAGE_DISTANCE) return 1;
+    return first[i + 1] == second[i + 1] && first[i + 1] == third[i + 1] && ((a | b | c) >> 52) == 0;
 }
 
 static void relocate(char *to, const image *im) {
@@ -181,7 +195,7 @@ enum image_verdict image_make(image *im, arena *first, arena *second, arena *thi
         if (a[i] == b[i] && a[i] == c[i]) continue;
         if (is_pointer(a[i], b[i], base, used) && is_aligned(a[i])) im->relocations[im->relocated++] = (uint32_t)i;
         else if (is_stale(a[i], b[i])) im->stale++;
-        else if (is_padding(a[i], b[i]) && is_padding(a[i], c[i])) im->stale++;
+        else if (is_padding(a, b, c, i, count)) im->stale++;
         else if (found < 2 && (found == 0 || im->random[0] + 1 == i)) im->random[found++] = (uint32_t)i;
         else {
             free(moved);
@@ -204,7 +218,7 @@ enum image_verdict image_make(image *im, arena *first, arena *second, arena *thi
     for (size_t i = 0; i < count; i++) {
         if (m[i] == c[i] || i == im->random[0] || i == im->random[1]) continue;
         if (c[i] - a[i] == shift && (a[i] >> 32) == IMAGE_FIRST_BASE >> 32) continue;     /* stale */
-        if (is_padding(a[i], c[i])) continue;
+        if (is_padding(a, b, c, i, count)) continue;
         free(moved);
         image_free(im);
         im->at = i * 8;
@@ -346,6 +360,12 @@ void image_wake(const image *im, arena *a, remains *r) {
         word[at] = kind & RELATIVE ? value + (uint64_t)(uintptr_t)a : value;
     }
     remains_free(r);
+}
+
+void image_forget(const image *im, arena *a, remains *r) {
+    remains_free(r);
+    arena_begin(a, im->cap);                /* its pages are zeros, but a region says its size in its header */
+    arena_close(a);
 }
 
 void remains_free(remains *r) {

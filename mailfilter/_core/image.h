@@ -7,8 +7,8 @@
  * hash with the low half of the heap's address: both builds then lay out alike. (The seed is kept in the
  * heap, so copies may live anywhere.)
  *
- * What may differ otherwise: the two words of the random generator, which every copy gets anew, and unused
- * upper halves of tagged values, which keep the upper half of a pointer that was there before.
+ * What may differ otherwise: the two words of the random generator, which every copy gets anew, and what nothing reads:
+ * the padding behind the tags of values, and upper halves that are left of a pointer that was there before.
  *
  * Must not know: Python, mail, what the policy is.
  */
@@ -69,6 +69,8 @@ typedef struct remains {
 int image_hibernate(const image *im, arena *a, remains *r);
 /* Put the heap together again; the remains are freed. */
 void image_wake(const image *im, arena *a, remains *r);
+/* End a sleeping heap without waking it: the remains are freed, the region is recycled. */
+void image_forget(const image *im, arena *a, remains *r);
 void remains_free(remains *r);
 
 #endif

@@ -32,6 +32,11 @@ LOADING_HEAP_BYTES = 64 << 20
 """What the first run may use where the command line says nothing: only that run tells what the policy allows itself."""
 
 
+IMAGE_ATTEMPTS = 3
+"""How often three builds are compared before a policy is said to be another one each time: what happened to lie on the C
+stack can look like a value that differs, in one of some hundred starts."""
+
+
 class LoadingContext:
     """What the operations that are allowed at load time may see."""
 
@@ -198,11 +203,17 @@ class Policy:
                 heap.close()
 
     def _make_image(self, builds, told):
-        try:
-            image = Image(builds)
-        except NoImage as error:
-            self._without_image(f"{error}, at byte {error.offset}")
-            return
+        for attempts_left in reversed(range(IMAGE_ATTEMPTS)):
+            try:
+                image = Image(builds)
+                break
+            except NoImage as error:
+                if not attempts_left:
+                    self._without_image(f"{error}, at byte {error.offset}")
+                    return
+            builds.clear()
+            for number in range(3):
+                builds.append(self._build(self._answer_quietly, number))
         trial = image.heap(self._answer_quietly)
         try:
             if trial.call(engine.DESCRIBE) == told:

@@ -1,7 +1,9 @@
 """_core/heap: values both ways, host.now, errors, the memory cap, and what becomes of a heap that is closed or dead."""
+import asyncio
 import contextlib
 import gc
 import math
+import subprocess
 import sys
 
 import pytest
@@ -260,6 +262,38 @@ def test_errors_of_an_operation_are_thrown_into_the_policy():
     assert error.value.name == "ServiceTimeout"
 
 
+@pytest.mark.parametrize("name,message", [
+    ("Error", "no file \udcff\ud800"), ("Odd\udc80", "in its name"), ("Error", ""), ("Error", "a\0b"), ("", "no name"),
+    ("Error", "100% %s %n"), ("ServiceTimeout", "\U0001f600"),
+])
+def test_the_words_of_an_error_reach_the_policy_whatever_they_are(name, message):
+    def answer():
+        raise HostError(message, name)
+
+    js = TestHeap(answer)
+    assert js("try { now(); } catch (e) { [e instanceof Error, e.name, e.message, typeof e.stack] }") \
+        == [True, name, message, "string"]
+    with pytest.raises(ScriptError) as caught:
+        js("now()")
+    assert (caught.value.name, caught.value.message) == (name, message)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_an_interruption_is_no_error_of_the_policy(error):
+    def answer(what):
+        if what == "interrupt":
+            raise error("from outside")
+        return what
+
+    js = TestHeap(answer)
+    for code in ("now('interrupt')", "try { now('interrupt'); } catch (e) { } 'caught'"):
+        with pytest.raises(error, match="from outside"):
+            js(code)
+        assert js("now('as ever')") == "as ever"
+    with pytest.raises(error):
+        js.heap.load("part.js", b"now('interrupt');")
+
+
 def test_without_an_answerer_operations_fail():
     js = TestHeap()
     with pytest.raises(ScriptError, match="not available"):
@@ -407,6 +441,14 @@ def test_a_closed_heap_is_refused():
     for call in (lambda: js("1"), lambda: js.heap.load("x", b"1")):
         with pytest.raises(HeapDead):
             call()
+
+
+def test_a_heap_needs_the_engine_to_be_bound():
+    code = ("from mailfilter._core.heap import Heap\n"
+            "for build in (None, 0):\n"
+            "    try:\n        Heap(1 << 20, None, build)\n    except RuntimeError as error:\n        print(error)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.count("import mailfilter.policy.engine first") == 2, done
 
 
 def test_a_heap_is_made_once():
