@@ -1,6 +1,7 @@
 #!/bin/sh
-# Sees to what building and testing need from outside Python: Debian packages (tests/debian-packages.txt) and, from
-# npm into build/interop, nodemailer (interoperability) and typescript (types of policies). Silent when all is there.
+# Sees to what building and testing need from outside Python: Debian packages (tests/debian-packages.txt); into
+# build/peers, mail servers that Debian does not install side by side (tests/unpack_servers.py); and, from npm into
+# build/interop, nodemailer (interoperability) and typescript (types of policies). Silent when all is there.
 #
 #   tests/install-packages.sh build    only what `make build` needs; says what is missing, installs when root on Debian
 #   tests/install-packages.sh test     everything
@@ -55,6 +56,10 @@ if [ -n "$missing" ]; then
         [ "$need" = test ] || exit 1
         echo "(tests that need them will be skipped)" >&2
     fi
+fi
+
+if [ "$need" = test ] && [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then
+    "$python" "$here/unpack_servers.py" build/peers || true
 fi
 
 if [ "$need" = test ] && command -v npm >/dev/null 2>&1 && ! grep -qsx "$modules" "$interop/installed"; then

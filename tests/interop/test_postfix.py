@@ -1,7 +1,6 @@
 """Real mail servers on both sides of `proxy.js`: 500 messages, none lost, none doubled, not a byte changed."""
-import random
-
 import pytest
+from messages.varied import number_of, varied
 from peers import postfix
 from peers.postfix import Postfix, without_trace
 from peers.sender import Sender
@@ -11,31 +10,6 @@ NUMBER = 500
 SESSIONS = 10
 
 pytestmark = pytest.mark.skipif(postfix.missing() is not None, reason=str(postfix.missing()))
-
-
-def varied(number):
-    """A message for each number: sizes from nothing to 300 KiB, 8-bit, long lines, dots, folded and odd fields.
-
-    Nothing that Postfix itself would change (it makes `Name :` `Name:` and adds a missing blank line).
-    """
-    rng = random.Random(number)
-    fields = [b"X-Number: %d" % number, b"Subject: " + rng.choice([
-        b"plain", b"=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", b"raw \x93\xfa\x96{\x8c\xea", b"",
-        b"folded\r\n\there\r\n  and here", b"  leading and trailing  "])]
-    fields += [b"X-Field-%d:%s%s" % (i, rng.choice([b"", b" ", b"\t "]), b"v" * rng.randrange(200))
-               for i in range(rng.randrange(10))]
-    if number % 50 == 0:
-        fields.append(b"X-Big: " + b"\r\n ".join(b"w" * 70 for _ in range(100)))
-    lines = [rng.choice([
-        b"", b".", b"..", b".dot", b"From here", b"plain text " * rng.randrange(1, 8), b"\x80\x81\xff gr\xfc\xdfe",
-        b"trailing \t ", b"tab\there", b"x" * rng.randrange(900, 1100), b"\0nul\0",
-        b"y" * (2500 if number % 10 == 0 else 5),
-    ]) for _ in range(rng.randrange(40))]
-    if number % 100 == 7:
-        lines += [b"z" * 76] * 4000
-    if number % 9 == 0:
-        lines = []
-    return b"\r\n".join([*fields, b"", *lines]) + b"\r\n"
 
 
 MESSAGES = {number: varied(number) for number in range(NUMBER)}
@@ -57,11 +31,9 @@ def send_all(port):
 def assert_all_there(arrived):
     """Each message once, and the same but for trace fields."""
     contents = [without_trace(content)[1] for content in arrived]
-    numbers = sorted(int(content.split(b"\r\n")[0].removeprefix(b"X-Number: ")) for content in contents)
-    assert numbers == list(MESSAGES), "lost or doubled"
+    assert sorted(map(number_of, contents)) == list(MESSAGES), "lost or doubled"
     for content in contents:
-        number = int(content.split(b"\r\n")[0].removeprefix(b"X-Number: "))
-        assert content == MESSAGES[number]
+        assert content == MESSAGES[number_of(content)]
 
 
 def test_postfix_to_smtp_sink(serve):

@@ -89,6 +89,9 @@ anvil     unix - - n - 1 anvil
 scache    unix - - n - 1 scache
 """
 
+QUEUES = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop", "private", "public",
+          "saved", "trace"]
+
 
 def missing():
     """Why no Postfix can be started here, or None."""
@@ -125,6 +128,14 @@ class Postfix:
     def _configure(self):
         for name in ("etc", "queue", "data", "mail"):
             (self.directory / name).mkdir(mode=0o755)
+        # What `postfix check` would make.
+        for name in QUEUES:
+            (self.directory / "queue" / name).mkdir(mode=0o700)
+            shutil.chown(self.directory / "queue" / name, "postfix")
+        for name, mode in (("maildrop", 0o730), ("public", 0o710)):
+            shutil.chown(self.directory / "queue" / name, "postfix", "postdrop")
+            (self.directory / "queue" / name).chmod(mode)
+        (self.directory / "queue/pid").mkdir(mode=0o755)
         shutil.chown(self.directory / "data", "postfix")
         shutil.chown(self.directory / "mail", "nobody", "nogroup")
         nobody = pwd.getpwnam("nobody")
@@ -133,13 +144,12 @@ class Postfix:
         text = MAIN_CF + (RELAY_CF if self.relay else DESTINATION_CF)
         (self.directory / "etc/main.cf").write_text(text.format(**values))
         (self.directory / "etc/master.cf").write_text(MASTER_CF.format(**values))
+        # Postfix waits for seconds with a file that was changed just now.
+        for name in ("main.cf", "master.cf"):
+            os.utime(self.directory / "etc" / name, (1e9, 1e9))
 
     def _start(self):
         configuration = str(self.directory / "etc")
-        made = subprocess.run([CONTROL, "-c", configuration, "check"], check=False, capture_output=True, text=True,
-                              timeout=60, stdin=subprocess.DEVNULL)
-        if made.returncode:
-            raise ChildProcessError(f"postfix check: {made.stdout}{made.stderr}")
         # A session of its own: the master ends its whole process group when it is stopped.
         self._output = open(self.directory / "output", "wb")
         self._process = subprocess.Popen([str(MASTER), "-c", configuration, "-d"], stdin=subprocess.DEVNULL,
