@@ -1,4 +1,4 @@
-"""Writes the tables of the documents that exist in the program already: states, operations.
+"""Writes the tables of the documents that exist in the program already: states, operations, metrics.
 
     .venv/bin/python docs/generate.py           bring the documents up to date
     .venv/bin/python docs/generate.py --check   exit status 1 if one is not (a test does the same)
@@ -10,7 +10,9 @@ import re
 import sys
 from pathlib import Path
 
+from mailfilter import metrics
 from mailfilter._core import fsm
+from mailfilter.net.metrics_page import PREFIX
 from mailfilter.policy.operations import OPERATIONS
 
 DOCS = Path(__file__).resolve().parent
@@ -52,7 +54,18 @@ def operations():
          yes(operation.loading), operation.failure] for operation in OPERATIONS))
 
 
-PARTS = {"server-states": server_states, "client-states": client_states, "operations": operations}
+def counted():
+    """The table of metrics."""
+    def labels(metric):
+        told = [f"`{label}`: " + ", ".join(values) for label, values in metric.labels.items()]
+        if metric.bounds:
+            told.append("`le`: " + ", ".join(f"{bound:g}" for bound in metric.bounds))
+        return "<br>".join(told) or "–"
+    return _rows(["name", "kind", "what it tells", "unit", "labels"], *(
+        [f"`{PREFIX}{metric.name}`", metric.kind, metric.help, metric.unit, labels(metric)] for metric in metrics.TABLE))
+
+
+PARTS = {"server-states": server_states, "client-states": client_states, "operations": operations, "metrics": counted}
 
 
 def renewed(text):

@@ -110,6 +110,8 @@ def _parser():
     serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
     serve.add_argument("--log-level", metavar="L", default="info",
                        help="the least important severity to log: emergency to debug, or 0 to 7 (default: info)")
+    serve.add_argument("--metrics", metavar="ADDR",
+                       help="serve /metrics (Prometheus), /healthz and /ready by HTTP on HOST:PORT, [IPv6]:PORT or unix:/path")
     serve.add_argument("--hostname", metavar="H",
                        help="our name in the greeting and in Received (default: the machine's)")
     serve.add_argument("--spool-directory", metavar="D",
@@ -162,6 +164,7 @@ def _serve(options):
         timeouts = config.assignments(options.timeout, "--timeout")
         config.Timeouts().replaced(timeouts, "--timeout")
         addresses = listeners.parse_all(options.listen) if options.listen else None
+        page = _page(options.metrics)
         identity = privileges.resolve(options.user, options.group)
     except ConfigError as error:
         raise _UsageError(str(error)) from None
@@ -187,7 +190,20 @@ def _serve(options):
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
               policy_version=policy.version)
-    return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown)
+    return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown,
+                 page=page)
+
+
+def _page(address):
+    """(addresses, protocol) for --metrics, or None."""
+    if address is None:
+        return None
+    from mailfilter.net import listeners
+    try:
+        from mailfilter.net.metrics_page import Page
+    except ImportError as error:
+        raise ConfigError(f"--metrics needs the package prometheus_client: pip install 'mailfilter[metrics]' ({error})") from None
+    return listeners.parse_all([address]), Page
 
 
 def _hold_standard_descriptors():

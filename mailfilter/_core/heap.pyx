@@ -116,6 +116,14 @@ def regions():
     return c.arena_in_use(), c.arena_pooled()
 
 
+cdef long sleeping = 0
+
+
+def heaps():
+    """(heaps of this process, those of them that sleep)."""
+    return c.arena_in_use(), sleeping
+
+
 cdef int _answer(void *owner, PyObject *arguments, PyObject **result) noexcept:
     """Serve host.now: one Python call; nothing gets out but a result or (class name, message)."""
     cdef Heap heap = <Heap>owner
@@ -182,12 +190,14 @@ cdef class Heap:
 
     cpdef close(self):
         """Forget the heap; its region is recycled. Harmless when closed. Not while JavaScript runs."""
+        global sleeping
         if self.running:
             raise RuntimeError("a heap cannot be closed from inside itself")
         if self.region != NULL:
             c.duk_host_clear(&self.host)
             if self.asleep:
                 self.asleep = False
+                sleeping -= 1
                 c.image_forget(&self.origin.im, self.region, &self.kept)
             elif self.fixed:
                 c.image_region_close(self.region)
@@ -200,18 +210,22 @@ cdef class Heap:
 
         The next load or call wakes it. False when it cannot sleep (no image, closed, running, no memory).
         """
+        global sleeping
         if self.origin is None or self.region == NULL or self.running or self.asleep or self.region.context == NULL:
             return False
         if c.image_hibernate(&self.origin.im, self.region, &self.kept) != 0:
             return False
         self.asleep = True
+        sleeping += 1
         return True
 
     cpdef wake(self):
         """Put a sleeping heap together again."""
+        global sleeping
         if self.asleep:
             c.image_wake(&self.origin.im, self.region, &self.kept)
             self.asleep = False
+            sleeping -= 1
             self.region.host = &self.host
 
     @property

@@ -13,8 +13,11 @@ import errno
 import os
 import tempfile
 
+from mailfilter import metrics
 from mailfilter._core.data import Unstuffer, stuff, unstuff
 from mailfilter.mail.octets import octets
+
+_TO_A_FILE = metrics.slot("limits_total", "spool_memory_bytes")
 
 MEMORY_BYTES = 262144
 """Default for how much of one body is kept in memory before it moves to a file."""
@@ -159,6 +162,7 @@ class Spool:
     def _spill(self):
         try:
             if self._file is None:
+                metrics.count(_TO_A_FILE)
                 self._file = _NamelessFile(self.directory)
             self._file.write(self._chunks)
         except OSError:

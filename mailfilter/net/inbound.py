@@ -12,6 +12,7 @@ import traceback
 from functools import lru_cache
 
 from mailfilter import log as logs
+from mailfilter import metrics
 from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_DATA
 from mailfilter.errors import PolicyError
@@ -33,6 +34,25 @@ _OPTIONAL = {
     core.EV_DATA: "smtpPreData", core.EV_NOOP: "smtpNoop", core.EV_VRFY: "smtpVrfy", core.EV_EXPN: "smtpExpn",
     core.EV_HELP: "smtpHelp", core.EV_UNKNOWN: "smtpUnknown", core.EV_QUIT: "smtpQuit",
 }
+
+# What is counted of a session. Refusals of the core by their reply, and by the limit that was reached.
+_TAKEN, _FULL = metrics.slot("connections_total"), metrics.slot("connections_refused_total", "connections")
+_STOPPING, _FULL_LIMIT = metrics.slot("connections_refused_total", "stopping"), metrics.slot("limits_total", "connections")
+_LIMIT_OF = {"line_too_long": "line_bytes", "too_many_recipients": "recipients", "too_many_errors": "errors",
+             "size": "message_bytes", "header_bytes": "header_bytes", "header_fields": "header_fields"}
+_REJECTED = {id(reply): (metrics.slot("rejected_total", name),
+                         metrics.slot("limits_total", _LIMIT_OF[name]) if name in _LIMIT_OF else None)
+             for name, reply in core.REPLIES.items()}
+# Replies that are no constants of the core's; of those it gives for us, 452 says that a body could not be stored.
+_REJECTED_OTHERWISE = metrics.slot("rejected_total", "other"), None
+_NO_STORAGE = metrics.slot("rejected_total", "storage"), None
+_MESSAGES = {outcome: metrics.slot("messages_total", outcome)
+             for outcome in ("accepted", "refused", "deferred", "faulted", "rejected", "lost")}
+_MESSAGE_BYTES, _SECONDS = metrics.slot("message_bytes"), metrics.slot("session_seconds")
+_REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first}xx")
+            for name in metrics.COMMANDS for first in (4, 5)}
+_TIMEOUTS = {name: metrics.slot("timeouts_total", name) for name in ("command", "data_block")}
+_PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
 class Inbound(asyncio.Protocol):
@@ -77,10 +97,14 @@ class Inbound(asyncio.Protocol):
         worker = self.worker
         self.transport = transport
         if not worker.opened(self):
+            metrics.count(_STOPPING if worker.draining else _FULL)
+            if not worker.draining:
+                metrics.count(_FULL_LIMIT)
             transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             self._closing = self._cleaned = True
             transport.close()
             return
+        metrics.count(_TAKEN)
         peer = transport.get_extra_info("peername")
         self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
         self.session_id = worker.session_id()
@@ -113,6 +137,7 @@ class Inbound(asyncio.Protocol):
             if self._writable:
                 self._advance()
         elif session.buffered > self.worker.limits.pending_bytes and self._reading:
+            metrics.count(_PENDING)
             self._reading = False
             self.transport.pause_reading()
 
@@ -180,6 +205,7 @@ class Inbound(asyncio.Protocol):
 
     def _broken(self, error):
         """A mistake of this program: this client gets 421, the log gets the stack, nobody else notices."""
+        metrics.count(_INTERNAL)
         self.log.write(logs.CRIT, self.session_id, f"internal error: {type(error).__name__}: {error}",
                        stack="".join(traceback.format_exception(error)))
         self._asked = None
@@ -210,14 +236,26 @@ class Inbound(asyncio.Protocol):
                     return              # nobody is there to be answered
                 self._ask(event)
             elif kind == core.EV_DISCARDED:
+                metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
+                if event.reply is not None:
+                    self._count_rejection(event.reply)
                 self._drop_spool()
                 self._run(event, "smtpData", (), self.worker.timeouts.handler)
-            elif kind == core.EV_REJECTED and self.log.level >= logs.DEBUG:
-                self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
+            elif kind == core.EV_REJECTED:
+                self._count_rejection(event.reply)
+                if self.log.level >= logs.DEBUG:
+                    self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
         self._flush()
         if not self._reading and self._writable and not self._closing and self._asked is None:
             self._reading = True
             self.transport.resume_reading()
+
+    @staticmethod
+    def _count_rejection(reply):
+        which, limit = _REJECTED.get(id(reply)) or (_NO_STORAGE if reply.code == 452 else _REJECTED_OTHERWISE)
+        metrics.count(which)
+        if limit is not None:
+            metrics.count(limit)
 
     def _ask(self, event):
         kind, timeouts = event.kind, self.worker.timeouts
@@ -249,6 +287,7 @@ class Inbound(asyncio.Protocol):
         context.message = message = Message(event.fields, event.separator, spool)
         context.message_handle += 1
         self.messages += 1
+        metrics.observe(_MESSAGE_BYTES, event.message_bytes)
         flat = []
         for pair in message.header_pairs():
             flat += pair
@@ -283,6 +322,9 @@ class Inbound(asyncio.Protocol):
             self.context.transaction_over()
         if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
             outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
+        if kind != core.EV_MESSAGE and kind != core.EV_DISCARDED and outcome.code >= 400:
+            self.refused += 1
+            metrics.count(_REFUSED.get((event.name, outcome.code // 100)) or _REFUSED["other", outcome.code // 100])
         if self.log.level >= logs.INFO:
             self._log_outcome(event, outcome)
         if kind == core.EV_MESSAGE:
@@ -310,8 +352,14 @@ class Inbound(asyncio.Protocol):
         return b"4.3.0 Cannot process this now, try again later (" + self.session_id.encode() + b")"
 
     def _end_message(self, outcome):
-        if outcome.fault is None and 200 <= outcome.code < 300:
+        if outcome.fault is not None:
+            metrics.count(_MESSAGES["faulted"])
+        elif 200 <= outcome.code < 300:
             self.accepted += 1
+            metrics.count(_MESSAGES["accepted"])
+        else:
+            # Without an opinion of the policy the core's own reply defers it.
+            metrics.count(_MESSAGES["refused" if outcome.code >= 500 else "deferred"])
         self.context.message.close()
         self.context.message = None
         self.context.transaction_over()
@@ -361,6 +409,7 @@ class Inbound(asyncio.Protocol):
         idle = worker.loop.time() - self._last_input
         if self._asked is None and idle >= allowed:
             self._timer = None
+            metrics.count(_TIMEOUTS["data_block" if self.session.state == ST_DATA else "command"])
             self.session.refuse(421, [b"4.4.2 Nothing came for %d seconds, closing" % allowed])
             self._writable = True
             self._advance()
@@ -412,6 +461,7 @@ class Inbound(asyncio.Protocol):
         if self.driver is not None:
             self.driver.close()
             self.context.close()
+            metrics.observe(_SECONDS, self.worker.loop.time() - self._started)
             if self.log.level >= logs.INFO:
                 self._log_summary()
         self.worker.closed(self)
@@ -434,7 +484,6 @@ class Inbound(asyncio.Protocol):
                 logs.INFO, self.session_id, "accepted" if 200 <= code < 300 else "refused", sender=transaction.sender.text,
                 recipient=recipients[0].text, recipients=len(recipients), size=event.message_bytes, reply=reply)
             return
-        self.refused += 1
         about = event.path.text if event.path is not None else event.text
         self.log.write(logs.INFO, self.session_id, f"refused {event.name}", **({"of": about} if about else {}),
                        client=self.remote[0], reply=reply)

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 
 from mailfilter import log as logs
+from mailfilter import metrics
 from mailfilter._core.client import Client, ClientError
 from mailfilter._core.fsm import NH_FINAL, NH_MAIL
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceTimeout, ServiceUnavailable
@@ -24,6 +25,8 @@ class NotNow(MailfilterError):
 # The timeout that bounds the reply to a command, by its name in config.Timeouts.
 _PATIENCE = {b"HELO": "hello", b"EHLO": "hello", b"LHLO": "hello", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
              b"RSET": "reset", b"QUIT": "quit"}
+_LATE = {name: metrics.slot("timeouts_total", name) for name in (*_PATIENCE.values(), "greeting", "data_block", "data_end")}
+_NOT_CONNECTED = metrics.slot("timeouts_total", "connect")
 
 
 class NextHop(asyncio.Protocol):
@@ -87,6 +90,7 @@ class NextHop(asyncio.Protocol):
                 else:
                     await self.loop.create_connection(lambda: self, self.host, self.port)
         except TimeoutError:
+            metrics.count(_NOT_CONNECTED)
             error = ServiceTimeout(f"Link has been severed: {self.name} did not answer within {seconds:g} s")
         except (OSError, ValueError) as problem:
             error = ServiceUnavailable(f"Link has been severed: {self.name}: {problem}")
@@ -310,6 +314,7 @@ class NextHop(asyncio.Protocol):
             self._timer = None
 
     def _expired(self, name, seconds):
+        metrics.count(_LATE[name])
         self._timer = None
         self._shut(f"no answer within {seconds:g} s ({name})")
         self._report(ServiceTimeout(f"Connection timed out: {self.name}: no answer within {seconds:g} s ({name})"))

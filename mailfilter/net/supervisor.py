@@ -17,14 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mailfilter import log as logs
+from mailfilter import metrics
 from mailfilter.net import listeners as binding
 from mailfilter.net import privileges
 from mailfilter.net.worker import raise_file_limit
 
 __all__ = ["Supervisor", "serve"]
 
+_RESTARTS, _INTERNAL = metrics.slot("worker_restarts_total"), metrics.slot("internal_errors_total")
 
-def serve(make_worker, addresses, *, workers, identity, log, grace_s):
+
+def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None):
     """Listen on the addresses and serve until told to stop.
 
     Logs `listening on ADDRESS` for each one, and `ready` when every worker accepts.
@@ -36,6 +39,7 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s):
         identity: who to become after binding (`privileges.Identity`), or None.
         log: the process's `Log`.
         grace_s: how long workers may take to end; a few seconds more, and they are killed.
+        page: (addresses, protocol) of what monitoring asks, or None; see `Worker.run`.
 
     Returns:
         The exit status: 0 after a graceful end.
@@ -45,18 +49,24 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s):
     """
     owner = (identity.uid, identity.gid) if identity is not None else None
     listeners = binding.bind(addresses, workers, owner=owner)
+    pages = []
     try:
+        if page is not None:
+            pages = [(listener, page[1]) for listener in binding.bind(page[0], owner=owner)]
         privileges.drop(identity)
         if os.geteuid() == 0:
             log.write(logs.WARNING, "-", "running as root; --user USER gives that up after binding")
         raise_file_limit()
         for listener in listeners:
             log.write(logs.NOTICE, "-", f"listening on {listener.label}")
+        for listener, _ in pages:
+            log.write(logs.NOTICE, "-", f"metrics on {listener.label}")
         if workers > 1:
-            return Supervisor(make_worker, listeners, workers, log, grace_s).run()
-        return make_worker().run(listeners, ready=lambda: log.write(logs.NOTICE, "-", "ready", pid=os.getpid()))
+            return Supervisor(make_worker, listeners, workers, log, grace_s, pages).run()
+        return make_worker().run(listeners, pages=pages,
+                                 ready=lambda: log.write(logs.NOTICE, "-", "ready", pid=os.getpid()))
     finally:
-        for listener in listeners:
+        for listener in [*listeners, *(listener for listener, _ in pages)]:
             listener.close()
             listener.remove_file()
 
@@ -79,7 +89,7 @@ class Supervisor:
 
     Args:
         make_worker, log, grace_s: as for `serve`.
-        listeners: bound for that many workers.
+        listeners: bound for that many workers. pages: [(listener, protocol), …] for monitoring.
     """
 
     # Back-off: the first restart comes after the least delay, each further one waits twice as long, up to the
@@ -94,9 +104,10 @@ class Supervisor:
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
-    def __init__(self, make_worker, listeners, workers, log, grace_s):
+    def __init__(self, make_worker, listeners, workers, log, grace_s, pages=()):
         self._make_worker = make_worker
         self._listeners = listeners
+        self._pages = pages
         self._slots = [_Slot(number) for number in range(workers)]
         self._log = log
         self._grace_s = grace_s
@@ -108,6 +119,8 @@ class Supervisor:
 
     def run(self):
         """Start the workers and watch them until the end; returns the exit status."""
+        # Row 0 is ours, each worker has the one behind its number.
+        metrics.share(1 + len(self._slots))
         # What exists now is shared with every worker; keep the collector from writing into those pages.
         gc.collect()
         gc.freeze()
@@ -208,10 +221,12 @@ class Supervisor:
                 if slot.ready_fd is not None:
                     os.close(slot.ready_fd)
             self._keep_own_sockets(number)
+            metrics.begin(1 + number)
             status = self._make_worker().run(
-                self._listeners, number, supervised=True, lifeline=self._lifeline,
+                self._listeners, number, supervised=True, lifeline=self._lifeline, pages=self._pages,
                 ready=lambda: os.write(ready_fd, b"+"))
         except BaseException:
+            metrics.count(_INTERNAL)
             self._log.write(logs.CRIT, "-", "worker failed", pid=os.getpid(), stack=traceback.format_exc())
         finally:
             sys.stdout.flush()
@@ -236,6 +251,7 @@ class Supervisor:
 
     def _on_exit(self, slot, code):
         pid, slot.pid = slot.pid, None
+        metrics.end(1 + slot.number)
         if slot.ready_fd is not None:
             self._on_ready(slot)
         slot.ready = False
@@ -252,6 +268,7 @@ class Supervisor:
             slot.delay_s = 0.0
         slot.delay_s = min(max(slot.delay_s * 2, self.LEAST_DELAY_S), self.MOST_DELAY_S)
         slot.restart_at = now + slot.delay_s
+        metrics.count(_RESTARTS)
         self._log.write(logs.ERR, "-", "a worker died and is started again", worker=pid, how=how, after_s=slot.delay_s)
 
     def _stop(self):
@@ -263,7 +280,7 @@ class Supervisor:
         self._stopping = True
         self._kill_at = time.monotonic() + self._grace_s + self.MARGIN_S
         # Our copies of the sockets, too: while one is open, the kernel goes on taking connections.
-        for listener in self._listeners:
+        for listener in [*self._listeners, *(listener for listener, _ in self._pages)]:
             listener.close()
             listener.remove_file()
         self._kill_all(signal.SIGTERM)

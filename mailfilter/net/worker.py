@@ -15,12 +15,15 @@ import resource
 import secrets
 import signal
 import socket
+import time
 import traceback
 
 import uvloop
 
 from mailfilter import log as logs
+from mailfilter import metrics
 from mailfilter.net.listeners import BACKLOG
+from mailfilter.policy.engine import heaps
 
 __all__ = ["Worker", "raise_file_limit"]
 
@@ -30,6 +33,12 @@ _ID_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 # Descriptors that one session may need: client, next hop, spool file; and what the process itself keeps.
 _FILES_PER_SESSION = 3
 _FILES_OF_PROCESS = 64
+
+# How often the gauges are set, and the lateness of the event loop is looked at.
+BEAT_S = 1.0
+_SESSIONS, _ACCEPTING = metrics.slot("sessions"), metrics.slot("workers")
+_HEAPS, _ASLEEP, _LAG = metrics.slot("heaps"), metrics.slot("heaps_asleep"), metrics.slot("loop_lag_seconds")
+_CUT_OFF, _INTERNAL = metrics.slot("timeouts_total", "shutdown"), metrics.slot("internal_errors_total")
 
 # How long aborted sessions get to run their last callbacks.
 _ABORT_S = 1.0
@@ -91,6 +100,7 @@ class Worker:
         self._count = 0
         self._servers = []
         self._listeners = ()
+        self._pages = ()
         self._drain_asked = None
         self._end_asked = None
         self._empty = None
@@ -117,7 +127,7 @@ class Worker:
 
     # For the process.
 
-    def run(self, listeners, number=0, *, supervised=False, lifeline=None, ready=None):
+    def run(self, listeners, number=0, *, supervised=False, lifeline=None, ready=None, pages=()):
         """Serve on the sockets of `listeners` until told to stop; returns the process's exit status.
 
         Alone, the first SIGTERM or SIGINT begins the graceful end and the second ends at once. Supervised, SIGTERM
@@ -130,13 +140,15 @@ class Worker:
             supervised: whether a supervisor watches this process.
             lifeline: descriptor that becomes readable when the supervisor is gone; begins the graceful end.
             ready: called without arguments once connections are being accepted.
+            pages: [(listener, protocol), …] for what monitoring asks: on these listeners, which all workers share,
+                each connection gets protocol(worker). Without one the gauges are not kept.
 
         Returns:
             0 after a graceful end, 1 when it was cut short.
         """
         self._cap_connections()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self._main(listeners, number, supervised, lifeline, ready))
+            return runner.run(self._main(listeners, number, supervised, lifeline, ready, pages))
 
     def drain(self):
         """Begin the graceful end; does nothing when it has begun."""
@@ -157,21 +169,28 @@ class Worker:
                            open_files=files, connections=room, configured=self._most_connections)
             self._most_connections = room
 
-    async def _main(self, listeners, number, supervised, lifeline, ready):
+    async def _main(self, listeners, number, supervised, lifeline, ready, pages):
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self._on_unhandled)
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._empty = asyncio.Event()
         self._listeners = listeners
+        self._pages = pages
         self._watch_signals(supervised, lifeline)
         if self._make_resolver is not None:
             self.resolver = self._make_resolver()
         for listener in listeners:
             await self._accept_on(listener, number)
+        metrics.put(_ACCEPTING, 1)
+        for listener, protocol in pages:
+            await self._accept_on(listener, number, functools.partial(protocol, self))
+        if pages:
+            self._beat(time.monotonic())
         if ready is not None:
             ready()
         await self._drain_asked.wait()
+        metrics.put(_ACCEPTING, 0)
         await self._wind_down(supervised)
         return 1 if self._end_asked.is_set() else 0
 
@@ -197,9 +216,19 @@ class Worker:
         self.log.write(logs.ERR, "-", "the supervisor is gone, this worker ends", pid=os.getpid())
         self.drain()
 
-    async def _accept_on(self, listener, number):
+    def _beat(self, due):
+        """Set the gauges, once a second; due: when this should have been called."""
+        now = time.monotonic()      # the loop's own clock counts whole milliseconds
+        metrics.observe(_LAG, max(0.0, now - due))
+        in_use, asleep = heaps()
+        metrics.put(_SESSIONS, len(self.connections))
+        metrics.put(_HEAPS, in_use)
+        metrics.put(_ASLEEP, asleep)
+        self.loop.call_later(BEAT_S, self._beat, now + BEAT_S)
+
+    async def _accept_on(self, listener, number, factory=None):
         sock = listener.socket_of(number)
-        factory = functools.partial(self._protocol, self, listener.label)
+        factory = factory or functools.partial(self._protocol, self, listener.label)
         create = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
         # Should descriptors run out, libuv accepts and closes with one that it holds in reserve: no spinning.
         self._servers.append(await create(factory, sock=sock, backlog=BACKLOG))
@@ -209,7 +238,7 @@ class Worker:
         for server in self._servers:
             server.close()
         if not supervised:
-            for listener in self._listeners:
+            for listener in [*self._listeners, *(listener for listener, _ in self._pages)]:
                 listener.close()
                 listener.remove_file()
         self.log.write(logs.NOTICE, "-", "stopping", pid=os.getpid(), sessions=len(self.connections))
@@ -217,6 +246,7 @@ class Worker:
             inbound.drain()
         await self._until_empty(self.timeouts.shutdown, self._end_asked)
         if self.connections:
+            metrics.count(_CUT_OFF)
             self.log.write(logs.WARNING, "-", "sessions are cut off", pid=os.getpid(), sessions=len(self.connections))
             for inbound in list(self.connections):
                 inbound.abort()
@@ -239,6 +269,7 @@ class Worker:
 
     def _on_unhandled(self, loop, context):
         """An exception that reached the event loop: our bug, so all there is goes to the log."""
+        metrics.count(_INTERNAL)
         error = context.get("exception")
         stack = "".join(traceback.format_exception(error)) if error is not None else ""
         self.log.write(logs.ERR, "-", context.get("message", "unhandled exception"), stack=stack)

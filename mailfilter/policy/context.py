@@ -3,9 +3,12 @@
 Must not know: asyncio protocols, the state machine.
 """
 
+from mailfilter import metrics
 from mailfilter._core.heap import HostError
 
 __all__ = ["SessionContext"]
+
+_OPERATIONS = metrics.slot("limits_total", "operations")
 
 # Allowed beyond the limit of operations: what a policy needs to end properly.
 _ALWAYS = frozenset(("client.close", "client.spoil", "clock.now", "together.cancel"))
@@ -51,6 +54,8 @@ class SessionContext:
         """Count one operation; HostError when the session has used up its number."""
         self.operations += 1
         if self.operations > self.limits.operations and name not in _ALWAYS:
+            if self.operations == self.limits.operations + 1:
+                metrics.count(_OPERATIONS)
             raise HostError(f"{name}: the session has used up its {self.limits.operations} operations")
 
     def handler_starts(self):

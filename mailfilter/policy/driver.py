@@ -7,13 +7,23 @@ Must not know: sockets, the SMTP state machine, what an operation does.
 """
 import time
 
-from mailfilter._core.heap import HeapDead, HostError, ScriptError
+from mailfilter import metrics
+from mailfilter._core.heap import HeapDead, HeapStopped, HostError, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import engine
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
 
 __all__ = ["REFUSALS", "TURN_S", "Driver", "Outcome"]
+
+_CALLS = {handler: metrics.slot("handlers_total", handler) for handler in metrics.HANDLERS}
+_FAULTS = {handler: metrics.slot("faults_total", handler) for handler in metrics.HANDLERS}
+_COPIED, _BUILT = metrics.slot("heaps_total", "copied"), metrics.slot("heaps_total", "built")
+_STOPPED, _NO_MEMORY = metrics.slot("limits_total", "slice_ms"), metrics.slot("limits_total", "heap_bytes")
+_SESSION_MS = metrics.slot("limits_total", "session_ms")
+_TOO_LONG = metrics.slot("timeouts_total", "handler")
+_TOO_LONG_WITH_MESSAGE = metrics.slot("timeouts_total", "message_handler")
+_ASLEEP = metrics.slot("timeouts_total", "idle_heap")
 
 # A handler whose operations are all answered at once lets others have a turn after so many seconds.
 TURN_S = 0.005
@@ -91,9 +101,11 @@ class Driver:
         self._done = done
         self._seconds = seconds
         self.context.handler_starts()
+        metrics.count(_CALLS.get(handler) or _CALLS["other"])
         try:
             if self._heap is None:
                 self._heap = self.policy.new_heap(self._answer)
+                metrics.count(_COPIED if self.policy.image is not None else _BUILT)
                 self._heap.allow(self.context.limits.slice_ms)
                 self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
             result = self._heap.call(engine.START, (handler, *arguments))
@@ -140,6 +152,7 @@ class Driver:
         """Why a handler may not go on, though it returns in time and only waits again and again; None: it may."""
         limits = self.context.limits
         if self._heap.spent_ms > limits.session_ms:
+            metrics.count(_SESSION_MS)
             return f"the session's JavaScript has used up its {limits.session_ms} ms"
         if self.context.operations > limits.operations + REFUSALS:
             return f"it goes on asking, though the session has used up its {limits.operations} operations"
@@ -184,6 +197,7 @@ class Driver:
     def _finished(self, result):
         spent, limit = self._heap.spent_ms, self.context.limits.session_ms
         if spent > limit:
+            metrics.count(_SESSION_MS)
             self._heap.close()
             return self._faulted(PolicyError(f"the session's JavaScript has used up its {limit} ms"))
         self._end()
@@ -195,6 +209,7 @@ class Driver:
         handler = self.handler
         self._end()
         self.context.handler_failed()
+        metrics.count(_FAULTS.get(handler) or _FAULTS["other"])
         disconnect, thrown_at, dead = False, None, self._heap is None or self._heap.dead
         over_limit = self._heap is not None and self._heap.over_limit
         if not dead:
@@ -210,7 +225,10 @@ class Driver:
             fault = PolicyError(str(error) or type(error).__name__)
         if fault.line is None:
             fault.file, fault.line, fault.column, fault.source_line = self.policy.place_of_handler(handler)
+        if isinstance(error, HeapStopped):
+            metrics.count(_STOPPED)
         if over_limit:
+            metrics.count(_NO_MEMORY)
             fault.message += f" (the heap's limit of {self._heap.limit_bytes} bytes was reached)"
         fault.message = f"{handler}: {fault.message}"
         return Outcome(disconnect=disconnect, fault=fault, dead=dead)
@@ -225,6 +243,7 @@ class Driver:
             self._heap.close()
 
     def _expired(self):
+        metrics.count(_TOO_LONG_WITH_MESSAGE if self.handler in ("smtpData", "smtpBody") else _TOO_LONG)
         self._timer = None
         name = self._waiting.name if self._waiting is not None else "?"
         self._abandon()
@@ -232,8 +251,8 @@ class Driver:
 
     def sleep(self):
         """The session is idle: give the pages of its heap back until the next handler."""
-        if self._heap is not None:
-            self._heap.sleep()
+        if self._heap is not None and self._heap.sleep():
+            metrics.count(_ASLEEP)
 
     def give_up(self):
         """Forget the running handler, if any, without an outcome: the session ends."""

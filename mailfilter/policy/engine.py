@@ -7,9 +7,9 @@ from importlib import metadata
 
 import dukpy._dukpy
 
-from mailfilter._core.heap import bind
+from mailfilter._core.heap import bind, heaps
 
-__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START"]
+__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START", "heaps"]
 
 OPEN, START, RESUME, FAIL, ABANDON, FAULT, DESCRIBE = range(7)
 

@@ -7,11 +7,15 @@ Must not know: what the operations in it do.
 """
 from functools import partial
 
+from mailfilter import metrics
 from mailfilter._core.heap import UNDEFINED, HostError
 from mailfilter.errors import MailfilterError
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 
 __all__ = ["Group", "cancel", "next_answers"]
+
+
+_AT_ONCE = metrics.slot("limits_total", "operations_at_once")
 
 
 class Group:
@@ -61,6 +65,7 @@ def next_answers(context, waiting, number, requests):
             if operation is None:
                 raise HostError(f"there is no operation {name}")
             if sum(len(other.pending) for other in context.groups.values()) >= context.limits.operations_at_once:
+                metrics.count(_AT_ONCE)
                 raise HostError(f"{name}: {context.limits.operations_at_once} operations are under way already")
             operation.check(arguments)
             context.charge(name)
