@@ -180,6 +180,10 @@ interface SmtpLimits {
     operations?: number | string;
     /** How much of that may be under way at one time by `Sys.all` (451). Default 100. */
     operations_at_once?: number | string;
+    /** Answers of the DNS that one worker keeps. Default 20000. */
+    dns_cache_entries?: number | string;
+    /** Look-ups that one worker has under way at one time; the next one is "unavailable". Default 10000. */
+    dns_in_flight?: number | string;
 }
 
 /** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
@@ -210,6 +214,8 @@ interface SmtpTimeouts {
     reset?: number | string;
     /** Until a next hop's reply to QUIT. Default 20. */
     quit?: number | string;
+    /** One look-up in the DNS, with all its tries. Default 5. */
+    dns?: number | string;
     /** After so long without anything to do, a session's JavaScript memory is given back until the client speaks. Default 3. */
     idle_heap?: number | string;
     /** What running transactions get after SIGTERM. Default 30. */
@@ -324,6 +330,80 @@ declare class Maildir {
     deliver(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null, folder?: string | null): string;
 }
 
+/** A record of the DNS. Beside these it has the parts of its data by name: `preference` and `exchange` of an MX, and so on. */
+interface DnsRecord {
+    /** Whose record it is, without the final dot. */
+    name: string;
+    /** The number of its type, as `Dns.t_mx`. */
+    type: number;
+    /** How long it may be kept, in seconds. */
+    ttl: number;
+    /** Its data as text: `"192.0.2.1"`, `"10 mx.example.org"`, the joined strings of a TXT. */
+    data: string;
+    [part: string]: any;
+}
+
+/** Questions to the DNS. None of these throws for what the network does. */
+declare namespace Dns {
+    /** What `Dns.query` returns where there is no answer. */
+    const HOST_NOT_FOUND: 1, TRY_AGAIN: 2, NO_RECOVERY: 3, NO_DATA: 4;
+    /** Record types. */
+    const t_invalid: 0, t_a: 1, t_ns: 2, t_md: 3, t_mf: 4, t_cname: 5, t_soa: 6, t_mb: 7, t_mg: 8, t_mr: 9;
+    const t_null: 10, t_wks: 11, t_ptr: 12, t_hinfo: 13, t_minfo: 14, t_mx: 15, t_txt: 16, t_rp: 17, t_afsdb: 18;
+    const t_x25: 19, t_isdn: 20, t_rt: 21, t_nsap: 22, t_nsap_ptr: 23, t_sig: 24, t_key: 25, t_px: 26, t_gpos: 27;
+    const t_aaaa: 28, t_loc: 29, t_nxt: 30, t_eid: 31, t_nimloc: 32, t_srv: 33, t_atma: 34, t_naptr: 35, t_kx: 36;
+    const t_cert: 37, t_a6: 38, t_dname: 39, t_sink: 40, t_opt: 41, t_apl: 42, t_ds: 43, t_sshfp: 44, t_ipseckey: 45;
+    const t_rrsig: 46, t_nsec: 47, t_dnskey: 48, t_dhcid: 49, t_nsec3: 50, t_nsec3param: 51, t_tlsa: 52;
+    const t_smimea: 53, t_hip: 55, t_ninfo: 56, t_rkey: 57, t_talink: 58, t_cds: 59, t_cdnskey: 60, t_openpgpkey: 61;
+    const t_csync: 62, t_https: 65, t_spf: 99, t_uinfo: 100, t_uid: 101, t_gid: 102, t_unspec: 103, t_nid: 104;
+    const t_l32: 105, t_l64: 106, t_lp: 107, t_eui48: 108, t_eui64: 109, t_tkey: 249, t_tsig: 250, t_ixfr: 251;
+    const t_axfr: 252, t_mailb: 253, t_maila: 254, t_any: 255, t_uri: 256, t_caa: 257, t_avc: 258, t_ta: 32768;
+    const t_dlv: 32769;
+
+    /**
+     * The reversed name of an address, `"1.2.0.192.in-addr.arpa"`; `suffix` instead of in-addr.arpa and ip6.arpa.
+     * @returns null when it is no address
+     */
+    function revAddr(addr: string, suffix?: string): string | null;
+    /**
+     * Asks, as the predecessor did; `Dns.lookup` is the one to write today. Waits.
+     * @param type `Dns.t_mx` or `"MX"`
+     * @param options timeout: in seconds, below the resolver's own (`--timeout dns`)
+     * @returns the sections of the answer, or one of `HOST_NOT_FOUND`, `TRY_AGAIN`, `NO_RECOVERY`, `NO_DATA`
+     */
+    function query(name: string, type: number | string, options?: { timeout?: number }): number | {
+        question: Array<{ name: string; type: number }>;
+        answer: DnsRecord[];
+        ns: DnsRecord[];
+        additional: DnsRecord[];
+    };
+    /** Asks for the records of one type that a name has, by way of aliases. Waits. */
+    function lookup(name: string, type: number | string, options?: { timeout?: number }): {
+        status: 'found' | 'nxdomain' | 'nodata' | 'servfail' | 'refused' | 'timeout' | 'malformed' | 'unavailable';
+        records: DnsRecord[];
+        /** The data of `records`. */
+        data: string[];
+        /** How long the answer may be kept, in seconds. */
+        ttl: number;
+        /** Whether the outcome says nothing about the name, so that it may be another one later. */
+        temporary: boolean;
+        /** Why there is no answer, in words. */
+        reason: string | null;
+    };
+    /** The addresses of a host, IPv4 before IPv6; empty when there are none. Waits. */
+    function addresses(name: string): string[];
+    /** The names that an address claims to have; nobody has verified them. Waits. */
+    function names(addr: string): string[];
+    /** The reverse names of an address, verified by their own addresses (RFC 8601 §2.7.3). Waits. */
+    function iprev(addr: string): {
+        result: 'pass' | 'fail' | 'temperror' | 'permerror';
+        /** The verified name. */
+        name: string | null;
+        /** All that the address claims. */
+        names: string[];
+    };
+}
+
 /** Log, settings, output, and facts about the program. */
 declare namespace Sys {
     const LOG_EMERG: 0, LOG_ALERT: 1, LOG_CRIT: 2, LOG_ERR: 3, LOG_WARNING: 4, LOG_NOTICE: 5, LOG_INFO: 6, LOG_DEBUG: 7;
@@ -389,6 +469,7 @@ declare var __dirname: string;
 
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
+    Dns: typeof Dns;
     Maildir: typeof Maildir;
     SmtpClient: typeof SmtpClient;
     SmtpHeader: typeof SmtpHeader;

@@ -117,6 +117,9 @@ def _parser():
     serve.add_argument("--spool-directory", metavar="D",
                        help="where bodies go that outgrow memory (default: the system's temporary folder)")
 
+    serve.add_argument("--dns-server", metavar="ADDR", action="append", default=[],
+                       help="address of a DNS server, ADDR or ADDR:PORT; may be repeated (default: the system's)")
+
     check = commands.add_parser(
         "check", help="load a policy and tell what is in it", formatter_class=wide,
         description="Load a policy as `serve` would; tell its handlers, modules, operations and cost, and what looks "
@@ -165,6 +168,7 @@ def _serve(options):
         config.Timeouts().replaced(timeouts, "--timeout")
         addresses = listeners.parse_all(options.listen) if options.listen else None
         page = _page(options.metrics)
+        dns_servers = [config.parse_dns_server(text) for text in options.dns_server] or None
         identity = privileges.resolve(options.user, options.group)
     except ConfigError as error:
         raise _UsageError(str(error)) from None
@@ -183,10 +187,14 @@ def _serve(options):
     if addresses is None:
         addresses = listeners.parse_all(policy.listen_addresses)
 
+    def make_resolver():
+        return Resolver(servers=dns_servers, deadline_s=timeouts.dns, cache_entries=limits.dns_cache_entries,
+                        in_flight=limits.dns_in_flight)
+
     def make_worker():
         return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
                       settings=settings, line_ends=options.line_ends, spool_directory=spool_directory,
-                      make_resolver=Resolver)
+                      make_resolver=make_resolver)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
               policy_version=policy.version)

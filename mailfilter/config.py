@@ -4,6 +4,7 @@ Values are validated once, here, and frozen. Defaults come first, then what the 
 line: each step is a new object made by `replaced`. Knows no sockets, no files, no argparse; the messages of
 its `ConfigError`s are written for the person who typed the value.
 """
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from dataclasses import dataclass, fields, replace
 
 from mailfilter.errors import ConfigError
 
-__all__ = ["Limits", "Settings", "Timeouts", "assignments", "parse_duration", "parse_size"]
+__all__ = ["Limits", "Settings", "Timeouts", "assignments", "parse_dns_server", "parse_duration", "parse_size"]
 
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_DNS_SERVER = re.compile(r"\[(?P<bracketed>[^\[\]]+)\](?::(?P<port>[0-9]{1,5}))?"
+                         r"|(?P<address>[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?::(?P<other_port>[0-9]{1,5}))?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h)?")
 _DURATION_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -57,6 +60,19 @@ def parse_duration(text):
     if not 0 < seconds <= _LONGEST_SECONDS:
         raise ConfigError(f"{text!r} is not more than 0 and at most {_LONGEST_SECONDS} seconds")
     return seconds
+
+
+def parse_dns_server(text):
+    """An address of a DNS server, `ADDR`, `ADDR:PORT`, `[IPv6]:PORT`, as `ADDR:PORT` or `[IPv6]:PORT`; raises ConfigError."""
+    found = _DNS_SERVER.fullmatch(text.strip())
+    try:
+        address = ipaddress.ip_address(found["bracketed"] or found["address"])
+        port = int(found["port"] or found["other_port"] or 53)
+        if not 0 < port < 65536:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConfigError(f"{text!r} is not the address of a server, as 192.0.2.53 or [2001:db8::53]:5353") from None
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
 def assignments(texts, option):
@@ -113,6 +129,8 @@ class Timeouts(_Numbers):
     Towards the next hop: `connect`, `greeting`, `hello`, `mail`, `rcpt`, `data`, `data_block` (until it
     takes more of the message), `data_end` (its reply to the final dot), `reset`, `quit`.
 
+    The DNS: `dns` (one look-up, with all its tries).
+
     JavaScript: `idle_heap` (a session that has waited so long gives the pages of its heap back until the client speaks).
 
     The process: `shutdown` (running transactions may take this long to finish after SIGTERM).
@@ -131,6 +149,7 @@ class Timeouts(_Numbers):
     data_end: float = 600.0
     reset: float = 20.0
     quit: float = 20.0
+    dns: float = 5.0
     idle_heap: float = 3.0
     shutdown: float = 30.0
 
@@ -141,7 +160,8 @@ class Timeouts(_Numbers):
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
           "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
-          "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1}
+          "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
+          "dns_cache_entries": 1, "dns_in_flight": 1}
 
 
 @dataclass(frozen=True)
@@ -156,7 +176,8 @@ class Limits(_Numbers):
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
     of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
     `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
-    rest goes to a temporary file.
+    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps. `dns_in_flight`: look-ups
+    that it has under way at one time; the next one is "unavailable".
     """
 
     line_bytes: int = 2048
@@ -173,6 +194,8 @@ class Limits(_Numbers):
     session_ms: int = 2000
     operations: int = 20000
     operations_at_once: int = 100
+    dns_cache_entries: int = 20000
+    dns_in_flight: int = 10000
 
     _noun = "limit"
     _parse = staticmethod(parse_size)

@@ -1,4 +1,4 @@
-"""Operations on messages: reading the body, delivering into a Maildir, the sender's host name.
+"""Operations on messages: reading the body, delivering into a Maildir.
 
 Must not know: SMTP replies, next hops.
 """
@@ -9,7 +9,7 @@ from mailfilter.errors import MailfilterError
 from mailfilter.mail.message import Message
 from mailfilter.services.maildir import Maildir
 
-__all__ = ["deliver", "outgoing_chunks", "read", "reverse"]
+__all__ = ["deliver", "outgoing_chunks", "read"]
 
 READ_LIMIT = 1 << 20
 """Octets of a body that one read gives at most."""
@@ -58,10 +58,3 @@ def deliver(context, waiting, path, headers, body, folder):
     maildir = Maildir(os.fspath(path))
     return waiting.run_in_thread(lambda: maildir.deliver(chunks, folder=folder).name)
 
-
-def reverse(context, waiting, address):
-    """The verified name of an address, or null. Never fails: no name is an answer."""
-    if context.resolver is None:
-        return None
-    known = context.resolver.known_reverse(address)
-    return waiting.run(context.resolver.reverse(address)) if known is None else known[0]

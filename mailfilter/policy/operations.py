@@ -3,6 +3,7 @@
 The names here and those that js/*.js gives to host.now and host.wait are the same set; a test compares them.
 """
 from mailfilter.policy import client_operations as client
+from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import system_operations as system
@@ -39,7 +40,13 @@ OPERATIONS = (
     Operation("client.close", client.close, (NUMBER,), effects=True, failure="never fails"),
     Operation("together.next", together.next_answers, (NUMBER, list), waits=True, deadline="that of each in it"),
     Operation("together.cancel", together.cancel, (NUMBER,), failure="never fails"),
-    Operation("dns.reverse", message.reverse, (str,), waits=True, deadline="2 s of the resolver", failure="gives null"),
+    Operation("dns.address", dns.address, (str, OPTIONAL_TEXT), loading=True, failure="gives null"),
+    Operation("dns.lookup", dns.lookup, (str, NUMBER, NUMBER), waits=True, deadline="dns, or shorter as asked",
+              failure="gives the outcome"),
+    Operation("dns.question", dns.question, (str, NUMBER, NUMBER), waits=True, deadline="dns, or shorter as asked",
+              failure="gives a number"),
+    Operation("dns.reverse", dns.reverse, (str,), waits=True, deadline="dns", failure="gives null"),
+    Operation("dns.iprev", dns.iprev, (str,), waits=True, deadline="dns", failure="gives temperror"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

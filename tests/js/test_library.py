@@ -13,8 +13,27 @@ NAMED = [(path, name) for path in FILES
 
 SETTINGS = {"number": " 42.5 ", "yes": "On", "no": "FALSE", "word": "some text", "empty": "", "half": "12px"}
 
+OUTCOMES = {"none.example": "nxdomain", "slow.example": "timeout", "refused.example": "refused", "empty.example": "nodata"}
+
+
+def looked_up(name, seconds, rows):
+    status = OUTCOMES.get(name, "found")
+    if status != "found":
+        return [status, 5, f"no answer within {seconds:g} s", []]
+    return [status, 60, None, rows]
+
+
+def question(name, rows):
+    status = OUTCOMES.get(name, "found")
+    return [status, None, rows if status == "found" else [], [], []]
+
+
 WAITED = {
     "maildir.deliver": lambda path, headers, body, folder: "delivered",
+    "dns.lookup": lambda name, kind, seconds: looked_up(name, seconds, [[name, 15, 60, "10 mx.example.org",
+                                                                         ["preference", 10, "exchange", "mx.example.org"]]]),
+    "dns.question": lambda name, kind, seconds: question(name, [[name, 15, 60, "10 mx.example.org", []]]),
+    "dns.iprev": lambda address: ["pass", "client.example", ["client.example", "other.example"]],
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port: 7,
     "client.reply": lambda handle: [250, ["fine"]],

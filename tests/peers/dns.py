@@ -1,5 +1,6 @@
-"""A DNS server in the test's own loop, on one loopback port for UDP and TCP, that answers as it is told."""
+"""A DNS server on one loopback port for UDP and TCP that answers as it is told; in the test's own loop or in a thread."""
 import asyncio
+import threading
 
 from dnslib import QTYPE, RCODE, RR, DNSRecord
 
@@ -107,3 +108,31 @@ class _Datagrams(asyncio.DatagramProtocol):
         answer = self._server.answer(data, "udp")
         if answer is not None:
             self._transport.sendto(answer, peer)
+
+
+class DnsThread:
+    """The same in a thread of its own, for tests whose program runs elsewhere: `with DnsThread(zone) as server:`.
+
+    address, asked: as of DnsServer.
+    """
+
+    def __init__(self, zone):
+        self.zone = zone
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    async def _serve(self):
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with DnsServer(self.zone) as server:
+            self.address, self.asked, self.zone = server.address, server.asked, server.zone
+            self._ready.set()
+            await self._stop.wait()
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(10), "the DNS server did not start"
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)

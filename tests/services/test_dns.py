@@ -1,42 +1,16 @@
 """services/dns.py against a DNS server in the test's own loop."""
 import asyncio
-import gc
 import ipaddress
 import time
 
 import pytest
-import uvloop
-from peers.dns import SILENCE, TRUNCATE, DnsServer
+from peers.dns import SILENCE, TRUNCATE
 
-from mailfilter.services import dns
-from mailfilter.services.dns import NameRefused, Resolver, check_name
+from mailfilter.services import reverse_names
+from mailfilter.services.dns import Resolver
+from mailfilter.services.dns_name import NameRefused, check_name
 
 pytestmark = pytest.mark.filterwarnings("error::ResourceWarning")
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request):
-    """`run(test, zone, **options)` runs `test(resolver, server)`; anything left over or logged fails."""
-    def run(test, zone, **options):
-        complaints = []
-
-        async def body():
-            loop = asyncio.get_running_loop()
-            loop.set_exception_handler(lambda _, context: complaints.append(context))
-            async with DnsServer(zone) as server:
-                resolver = Resolver(servers=[server.address], **options)
-                try:
-                    return await test(resolver, server)
-                finally:
-                    resolver.close()
-                    await resolver.wait_closed()
-
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            result = runner.run(body())
-        gc.collect()
-        assert complaints == []
-        return result
-    return run
 
 
 def pointer(address, *names, ttl=60):
@@ -104,7 +78,7 @@ def test_a_silent_name_server_of_one_name_does_not_hide_another_name(run):
 def test_no_more_names_are_checked_than_the_limit(run):
     async def test(resolver, server):
         assert await resolver.reverse("192.0.2.7") is None
-        assert server.count("A") == dns.REVERSE_NAMES
+        assert server.count("A") == reverse_names.NAMES
     run(test, pointer("192.0.2.7", *(f"host{n}.example" for n in range(50))))
 
 
