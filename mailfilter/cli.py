@@ -344,13 +344,15 @@ def _duktape_version():
     try:
         import dukpy
         number = int(dukpy.evaljs("Duktape.version"))
+        from mailfilter.policy import engine
+        state = "" if engine.sound() else f"; {engine.UNSOUND}"
     except Exception as error:
         return f"cannot be used: {error}"
     major, minor, patch = number // 10000, number // 100 % 100, number % 100
     if (minor, patch) == (99, 99):
         # What Duktape calls itself between two major versions.
-        return f"{major}.x, a development snapshot (bundled with dukpy, numbered {number})"
-    return f"{major}.{minor}.{patch}"
+        return f"{major}.x, a development snapshot (bundled with dukpy, numbered {number}){state}"
+    return f"{major}.{minor}.{patch}{state}"
 
 
 def _cares_version():

@@ -72,6 +72,7 @@ cdef extern from "watch.h":
         int line
         const char *file
     ctypedef struct watch_report:
+        int crashed
         int count
         watch_place *places
     unsigned watch_most_ms()

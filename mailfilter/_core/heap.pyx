@@ -76,7 +76,7 @@ class HeapDead(Exception):
 
 
 class HeapStopped(HeapDead):
-    """The watchdog stopped JavaScript that used up its time; the heap is dead.
+    """The watchdog stopped JavaScript that used up its time, or in which the engine itself failed; the heap is dead.
 
     places: [(file, line), …] of where it was, innermost first, as far as known. The attributes of a ScriptError are
     there, too, so that both are reported alike.
@@ -295,7 +295,8 @@ cdef class Heap:
             report = c.watch_last()
             places = [((<bytes>report.places[i].file).decode("utf-8", "replace"), report.places[i].line)
                       for i in range(report.count)]
-            raise HeapStopped(f"stopped after {budget_ms} ms of CPU", places)
+            raise HeapStopped("the JavaScript engine failed (it touched memory that is not there)" if report.crashed
+                              else f"stopped after {budget_ms} ms of CPU", places)
         if status == c.STEP_DEAD:
             raise HeapDead("the JavaScript heap is dead" + (": memory limit reached" if self.over_limit else ""))
         if type(value) is not tuple:

@@ -27,7 +27,8 @@ static unsigned most_ms;                        /* see watch_most_ms */
 
 static watch_report report;
 static volatile sig_atomic_t looking;           /* the handler is asking the engine where it is */
-static struct sigaction old_segv, old_bus;
+static struct sigaction old_segv, old_bus;      /* while it is looking */
+static struct sigaction segv_before, bus_before;        /* whose a fault is that is not the engine's */
 
 /* The kernel looks at CPU timers in its own tick, which may be longer than ours: so many of ours one signal stands for.
  * What else makes the timer overrun is not counted: a hypervisor's other guests, for one, whose time looks like ours. Seen;
@@ -149,6 +150,20 @@ static void looked(void) {
     sigaction(SIGBUS, &old_bus, NULL);
 }
 
+/* The engine touched memory that is not there: a mistake of its own, which some text or other brought out. Its heap is
+ * forgotten like one that was stopped; everything else goes on. */
+static void on_fault(int number, siginfo_t *info, void *context) {
+    (void)info;
+    if (looking) siglongjmp(*running->escape, 2);
+    if (running && may_be_left(context)) {
+        report.crashed = 1;
+        look();
+        siglongjmp(*running->escape, 2);
+    }
+    /* Not the engine's. It happens again when we return, and then to whom it would have happened without us. */
+    sigaction(number, number == SIGBUS ? &bus_before : &segv_before, NULL);
+}
+
 static void on_tick(int signal, siginfo_t *info, void *context) {
     int kept = errno;
     (void)signal;
@@ -163,6 +178,7 @@ static void on_tick(int signal, siginfo_t *info, void *context) {
     ticks += ticks_at_once;
     if (ticks < running->limit_ticks) return;
     if (!may_be_left(context)) return;
+    report.crashed = 0;
     look();
     errno = kept;
     siglongjmp(*running->escape, 2);
@@ -187,6 +203,9 @@ static void start(void) {
         leaves[3] = (uintptr_t)dlsym(RTLD_DEFAULT, "memcmp");
         pthread_atfork(NULL, NULL, forget);
         if (dladdr(*(void **)&duk.call, &engine)) dl_iterate_phdr(find_text, engine.dli_fbase);
+        struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+        sigaction(SIGSEGV, &fault, &segv_before);
+        sigaction(SIGBUS, &fault, &bus_before);
     }
     if (clock_getres(CLOCK_MONOTONIC_COARSE, &kernel_tick) == 0 && kernel_tick.tv_sec == 0) {
         ticks_at_once = (unsigned)(kernel_tick.tv_nsec / (WATCH_TICK_MS * 1000000L));

@@ -12,6 +12,10 @@
  * something that belongs to everybody. The next tick tries again. Between the entry and the engine's own frames there is
  * never a frame of Python: code that converts values keeps what it makes anchored (duk_value.h).
  *
+ * In the same way it leaves JavaScript in which the engine itself goes wrong and touches memory that is not there
+ * (SIGSEGV, SIGBUS, with the instruction pointer where a tick may jump, too): one session ends and not all of the process.
+ * Such a fault anywhere else is left to whoever had it before.
+ *
  * One thread of a process runs JavaScript. Slices nest when an operation, answered by Python, enters another heap; the
  * outer one's budget begins anew after that. Must not know: Python, mail, what is run.
  */
@@ -31,6 +35,7 @@ typedef struct watch_place {
 } watch_place;
 
 typedef struct watch_report {
+    int crashed;                /* it touched memory that is not there, before its time was up */
     int count;
     watch_place places[WATCH_PLACES];
 } watch_report;

@@ -2,26 +2,28 @@
 
 A file that the engine understands goes through byte for byte. Any other JavaScript is compiled by Babel, and
 TypeScript by its compiler and then, where needed, by Babel; both come with dukpy and take tenths of a second, so
-what they gave is kept on disk (store.py). A Program knows which of the author's lines each compiled line was made of.
+what they gave is kept on disk (program_cache.py). A Program knows which of the author's lines each compiled line was made of.
 
 Must not know: modules, handlers, sessions.
 """
-import contextlib
-import ctypes
 import hashlib
-import json
 import re
 from importlib import metadata
 
-from mailfilter._core.heap import Heap, HeapDead, ScriptError
+from mailfilter._core.heap import Heap, HeapDead, HeapStopped, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect, engine
+from mailfilter.policy.program_cache import ProgramCache
 from mailfilter.policy.sourcemap import LineMap, MapError
-from mailfilter.policy.store import Store
 
 __all__ = ["Compiler", "Program"]
 
 assert engine       # imported because it binds the engine that trials run in
+
+COMPILER_BYTES = 1 << 30
+"""Memory that one compiler may use; 15 MB for itself, and up to half a megabyte for each line."""
+COMPILING_MS = 300_000
+"""Milliseconds of CPU that compiling one file may take."""
 
 # The places around a module's text: the function of a module, on the first line so that lines stay.
 _AROUND = {"policy": ("", ""), "module": ("(function (exports, require, module, __filename, __dirname) {", "\n})")}
@@ -73,25 +75,19 @@ class Program:
         return lines[number - 1].rstrip("\r") if number and 0 < number <= len(lines) else None
 
 
-def _release_memory():
-    # The compilers use some 60 MB, which the allocator would keep for the life of the server.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class Compiler:
     """Compiles files. `directory`: where results are kept, or None. close() gives the compilers' memory back."""
 
     def __init__(self, directory=None):
-        self._store = Store(directory)
-        self._interpreters = {}
+        self._cache = ProgramCache(directory)
+        self._heaps = {}
         self._version = None
 
     def close(self):
         """Forget the compilers; they are loaded again when they are needed."""
-        if self._interpreters:
-            self._interpreters.clear()
-            _release_memory()
+        for heap in self._heaps.values():
+            heap.close()
+        self._heaps.clear()
 
     def compile(self, name, source, kind="policy"):
         """A Program of the file `name` with the content `source` (bytes).
@@ -110,7 +106,7 @@ class Compiler:
             number = source.count(b"\n", 0, error.start) + 1
             raise PolicyError(f"not UTF-8 (octet {error.start} is {source[error.start]:#04x})", name, number) from None
         key = self._key(name, source, kind)
-        kept = self._store.get(key)
+        kept = self._cache.get(key)
         program = None if kept is None else self._program(name, text, kept)
         if program is None:
             made = self._compile(name, text, kind)
@@ -118,7 +114,7 @@ class Compiler:
             if program is None:
                 raise PolicyError("the compiler gave nothing that can be used", name)
             self._check(program, kind)
-            self._store.put(key, made)
+            self._cache.put(key, made)
         return program
 
     @staticmethod
@@ -178,16 +174,17 @@ class Compiler:
 
     def _run(self, compiler, function, name, source, kind, text=None, earlier=None):
         """(code, LineMap) of one compiler's work."""
-        answer = self._interpreter(compiler).evaljs(
-            # ASCII only: dukpy cannot pass characters beyond U+FFFF.
-            f"JSON.stringify({function}(dukpy.name, dukpy.source, dukpy.kind)).replace(/[\\u0080-\\uffff]/g, "
-            "function (c) { return '\\\\u' + ('000' + c.charCodeAt(0).toString(16)).slice(-4); })",
-            name=name, source=source, kind=kind)
-        answer = json.loads(answer)
-        if "error" in answer:
-            raise self._error(name, answer, source, text or source, earlier)
         try:
+            answer = self._heap(compiler).call(0, name, source, kind)
+            if self._heap(compiler).over_limit:
+                raise HeapDead(f"needs more than {COMPILER_BYTES >> 20} MiB for it; make several modules of it")
+            if "error" in answer:
+                raise self._error(name, answer, source, text or source, earlier)
             return answer["code"], LineMap.decode(answer["mappings"])
+        except HeapDead as error:
+            self._heaps.pop(compiler).close()
+            why = f"took more than {COMPILING_MS // 1000} s" if isinstance(error, HeapStopped) else str(error)
+            raise PolicyError(f"cannot be compiled: {compiler} {why}", name) from None
         except MapError as error:
             raise PolicyError(f"the compiler gave nothing that can be used: {error}", name) from None
 
@@ -207,17 +204,18 @@ class Compiler:
         return PolicyError(f"SyntaxError: {message}", name, line, None if column is None else column + 1,
                            lines[line - 1].rstrip("\r") if known else None)
 
-    def _interpreter(self, compiler):
-        interpreter = self._interpreters.get(compiler)
-        if interpreter is None:
-            import dukpy
+    def _heap(self, compiler):
+        """The heap that a compiler lives in; its entry 0 compiles."""
+        heap = self._heaps.get(compiler)
+        if heap is None:
             from dukpy.babel import BABEL_COMPILER
             from dukpy.tsc import TS_COMPILER
             path, program = {"Babel": (BABEL_COMPILER, dialect.BABEL),
                              "TypeScript": (TS_COMPILER, dialect.TYPESCRIPT)}[compiler]
-            interpreter = dukpy.JSInterpreter()
-            with open(path, encoding="utf-8") as file:
-                interpreter.evaljs(file.read() + "\n;null")
-            interpreter.evaljs(f"var dukpy_no_async = {json.dumps(dialect.NO_ASYNC)};\n{program}\n;null")
-            self._interpreters[compiler] = interpreter
-        return interpreter
+            heap = Heap(COMPILER_BYTES)
+            heap.allow(COMPILING_MS)
+            with open(path, "rb") as file:
+                heap.load(compiler, file.read(), COMPILING_MS)
+            heap.load(compiler, program.encode(), COMPILING_MS)
+            self._heaps[compiler] = heap
+        return heap

@@ -1,9 +1,10 @@
 """Which JavaScript a policy may be written in: how the compilers are asked, and words for what they do not know.
 
-The programs here run in the compilers' own engine, beside Babel and the TypeScript compiler that dukpy carries.
+The programs here run beside Babel and the TypeScript compiler that dukpy carries, in the heap of each.
 
 Must not know: files, heaps, caches.
 """
+import json
 import re
 
 __all__ = ["BABEL", "NO_ASYNC", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "explained", "unknown_name"]
@@ -13,8 +14,8 @@ NO_ASYNC = "calls wait by themselves: leave out async and await"
 TYPESCRIPT_SYNTAX = "TypeScript 1.8"
 """What the TypeScript compiler here understands; newer syntax is an error."""
 
-BABEL = r"""
-function compileBabel(name, source, kind) {
+BABEL = f"var noAsync = {json.dumps(NO_ASYNC)};" + r"""
+host.entries(function compileBabel(name, source, kind) {
     function refuse(path, text) {
         var error = new SyntaxError(text);
         error.loc = path.node.loc && path.node.loc.start;
@@ -27,9 +28,9 @@ function compileBabel(name, source, kind) {
             'Object.getPrototypeOf(this)); } E.prototype = B.prototype; return Object.setPrototypeOf(E, B); }(NAME))');
         var look = {
             Function: function (path) {
-                if (path.node.async) refuse(path, dukpy_no_async);
+                if (path.node.async) refuse(path, noAsync);
             },
-            AwaitExpression: function (path) { refuse(path, dukpy_no_async); },
+            AwaitExpression: function (path) { refuse(path, noAsync); },
             Class: function (path) {
                 var above = path.node.superClass;
                 if (above && above.type === 'Identifier' && /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/.test(above.name) &&
@@ -70,11 +71,11 @@ function compileBabel(name, source, kind) {
                 column: error.loc ? error.loc.column : null, name: error.name};
     }
     return {code: result.code, mappings: result.map.mappings};
-}
+});
 """
 
-TYPESCRIPT = r"""
-function compileTypeScript(name, source, kind) {
+TYPESCRIPT = f"var noAsync = {json.dumps(NO_ASYNC)};" + r"""
+host.entries(function compileTypeScript(name, source, kind) {
     var tree = ts.createSourceFile(name, source, ts.ScriptTarget.ES6, true), refused = null, out, first, place;
 
     function at(position, text) {
@@ -87,7 +88,7 @@ function compileTypeScript(name, source, kind) {
     function look(node) {
         if (refused) return;
         if (node.kind === ts.SyntaxKind.AwaitExpression || has(node, ts.SyntaxKind.AsyncKeyword)) {
-            refused = at(node.getStart(tree), dukpy_no_async);
+            refused = at(node.getStart(tree), noAsync);
         } else if (kind === 'policy' && (node.kind === ts.SyntaxKind.ExportAssignment ||
                    node.kind === ts.SyntaxKind.ExportDeclaration || has(node, ts.SyntaxKind.ExportKeyword))) {
             refused = at(node.getStart(tree), 'a policy exports nothing; put what others need into a module');
@@ -108,7 +109,7 @@ function compileTypeScript(name, source, kind) {
         code: out.outputText.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, '\n'),
         mappings: JSON.parse(out.sourceMapText).mappings
     };
-}
+});
 """
 
 # (what stands in the text around the place of the error, the remedy). `|` marks the place.

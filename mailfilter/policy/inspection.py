@@ -17,8 +17,8 @@ import time
 
 from mailfilter.errors import PolicyError
 from mailfilter.policy import library
+from mailfilter.policy.lexer import code_only, words
 from mailfilter.policy.operations import OPERATIONS
-from mailfilter.policy.scanner import code_only, words
 
 __all__ = ["HANDLERS", "measure", "missing_parts", "operations_used", "type_errors", "warnings"]
 

@@ -18,10 +18,10 @@ from mailfilter.errors import ConfigError, PolicyError
 from mailfilter.policy import engine, library
 from mailfilter.policy.compiler import Compiler
 from mailfilter.policy.faults import from_dead_heap, from_script_error
+from mailfilter.policy.lexer import code_only, words
 from mailfilter.policy.modules import BYTES_LIMIT, Modules
 from mailfilter.policy.operations import LOADING
-from mailfilter.policy.scanner import code_only, words
-from mailfilter.policy.store import default_directory
+from mailfilter.policy.program_cache import default_directory
 
 __all__ = ["Policy", "load"]
 
@@ -306,6 +306,8 @@ def load(path_or_name, settings, *, hostname=None, user=None, log=None, heap_byt
     sessions will run as, default who we are now. log: a Log for what the policy logs while it is loaded. heap_bytes: the
     cap of every heap; None: what the policy says, or the default. Raises PolicyError with the place of the mistake.
     """
+    if log is not None and not engine.sound():
+        log.write(logs.WARNING, "-", engine.UNSOUND)
     path = Path(path_or_name)
     if not path.is_file():
         shipped = library.shipped_policy(str(path_or_name)) if os.sep not in str(path_or_name) else None

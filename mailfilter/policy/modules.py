@@ -15,7 +15,7 @@ import posixpath
 from mailfilter.errors import PolicyError
 from mailfilter.policy import library
 from mailfilter.policy.compiler import Program
-from mailfilter.policy.scanner import required
+from mailfilter.policy.lexer import required
 
 __all__ = ["BYTES_LIMIT", "MODULES_LIMIT", "Modules"]
 

@@ -13,8 +13,8 @@ from mailfilter.errors import PolicyError
 from mailfilter.policy import compiler, library
 from mailfilter.policy.compiler import Compiler
 from mailfilter.policy.dialect import NO_ASYNC
+from mailfilter.policy.program_cache import FILES_LIMIT, ProgramCache, default_directory
 from mailfilter.policy.sourcemap import LineMap, MapError
-from mailfilter.policy.store import FILES_LIMIT, Store, default_directory
 
 TEST_SECONDS = 120
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
@@ -471,7 +471,7 @@ def test_the_right_content_of_a_wrong_form_is_compiled_again(tmp_path, monkeypat
     key = one._key("policy.js", SOURCE, "policy")
     for value in ([], {}, {"code": 1}, {"code": "x", "lines": 5, "compilers": []},
                   {"code": "x", "lines": [["a"]], "compilers": []}):
-        assert Store(folder).put(key, value)
+        assert ProgramCache(folder).put(key, value)
         assert b"var a = 1" in Compiler(folder).compile("policy.js", SOURCE).code
 
 
@@ -479,19 +479,19 @@ def test_without_a_folder_that_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     for directory in (None, tmp_path / "file", tmp_path / "file/below", Path("/proc/nothing")):
         assert b"var a = 1" in Compiler(directory).compile("policy.js", SOURCE).code
-        assert Store(directory).put("0", 1) is False
+        assert ProgramCache(directory).put("0", 1) is False
 
 
 def test_a_folder_that_others_may_write_is_not_used(tmp_path):
     tmp_path.chmod(0o777)
-    assert Store(tmp_path).put("0", 1) is False and list(tmp_path.iterdir()) == []
+    assert ProgramCache(tmp_path).put("0", 1) is False and list(tmp_path.iterdir()) == []
 
 
 def test_the_oldest_go_first_and_only_ours(tmp_path, monkeypatch):
-    monkeypatch.setattr("mailfilter.policy.store.FILES_LIMIT", 3)
+    monkeypatch.setattr("mailfilter.policy.program_cache.FILES_LIMIT", 3)
     (tmp_path / "precious.txt").write_text("not ours")
     os.utime(tmp_path / "precious.txt", (1, 1))
-    store = Store(tmp_path)
+    store = ProgramCache(tmp_path)
     for number in range(5):
         assert store.put(str(number), number)
         os.utime(tmp_path / f"mailfilter-{number}.json", (100 + number, 100 + number))

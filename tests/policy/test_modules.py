@@ -1,4 +1,4 @@
-"""Modules: what require() finds, when and where from, what it refuses; the scanner that looks for it."""
+"""Modules: what require() finds, when and where from, what it refuses; the lexer that looks for it."""
 import textwrap
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mailfilter import policy as policies
 from mailfilter.errors import PolicyError
 from mailfilter.log import Log
 from mailfilter.policy import modules as module_rules
-from mailfilter.policy.scanner import code_only, required, words
+from mailfilter.policy.lexer import code_only, required, words
 
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
 PATH = ["a", "b.example", [], []]
@@ -321,7 +321,7 @@ def test_json_is_data(write):
         '[{"__proto__":{"x":1},"constructor":2,"t":"\\u2028ä😀","n":[1.5,0,null,true]},null]']
 
 
-# The scanner.
+# The lexer.
 
 @pytest.mark.parametrize("source, names", [
     ("require('a')", ["a"]), ('require ( "a" )', ["a"]), ("require('a', )", ["a"]), ("a/require('b')/c", ["b"]),

@@ -13,7 +13,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["Store", "default_directory"]
+__all__ = ["ProgramCache", "default_directory"]
 
 FILES_LIMIT = 512
 """Files kept; the oldest go first."""
@@ -38,7 +38,7 @@ def _ours(status):
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-class Store:
+class ProgramCache:
     """A folder of results. directory None: nothing is kept."""
 
     def __init__(self, directory):
