@@ -19,6 +19,7 @@ cdef class DataReader:
     cdef readonly bint done
     cdef readonly bint bare_cr
     cdef readonly bint bare_lf
+    cdef readonly bint nul_dot
     cdef readonly long long octets
     cdef readonly long long message_bytes
 
@@ -26,6 +27,7 @@ cdef class DataReader:
     cdef bint oversized(self) noexcept
     cdef Py_ssize_t scan(self, const char* ptr, Py_ssize_t length, DataRun* run) except -1
     cdef Py_ssize_t _scan_strict(self, const char* ptr, Py_ssize_t length, DataRun* run) noexcept
+    cdef int _after_nul(self, int state, char c) noexcept
     cdef Py_ssize_t _convert(self, const char* ptr, Py_ssize_t length, DataRun* run) except -1
 
 

@@ -4,7 +4,10 @@
 DataReader finds the end: CR LF . CR LF, and nothing else. It never stops early: a message that is too big or has
 bare line ends is read to its true end, because whoever answers before that executes the rest of the message
 as commands (the predecessor did). What it hands on is the WIRE form, with the dots that the sender put in
-front of lines and without the final one, so that passing a message on unchanged is a copy.
+front of lines and without the final one, so that passing a message on unchanged is a copy. A dot in front of a line
+that needs none is taken off, as every receiver must, so that no line handed on begins with a single dot: whoever stops
+reading a line at a NUL or trims blanks would take `. ` for the end. A line of one dot and NULs, which is the end for
+whoever drops NULs, cannot be made harmless; it is noted (nul_dot) and the message must be refused.
 
 Bare CR and bare LF come in two ways.
     reject     They are noted (bare_cr, bare_lf) and the message must be refused. A dot after a bare line end is not
@@ -39,9 +42,11 @@ cdef enum:
     AT_CR = 2           # after a CR inside a line
     AT_DOT = 3          # after a dot at AT_START, which is held back
     AT_DOT_CR = 4       # after dot and CR, which are held back
-    AT_BARE_START = 5   # after a bare CR or LF
-    AT_BARE_DOT = 6     # after a dot at AT_BARE_START, held back
-    AT_BARE_DOT_CR = 7
+    AT_NUL = 5          # after NULs at AT_START
+    AT_NUL_DOT = 6      # after a dot at AT_NUL, and after NULs behind that
+    AT_BARE_START = 7   # after a bare CR or LF
+    AT_BARE_DOT = 8     # after a dot at AT_BARE_START, held back
+    AT_BARE_DOT_CR = 9
 
 
 @cython.final
@@ -51,7 +56,8 @@ cdef class DataReader:
     line_ends: "reject" or "normalise". message_bytes: the largest message in octets, counted as RFC 1870 §3 does,
     header and CR LFs included, the sender's dots not; 0 for no limit.
 
-    done: the end was found. bare_cr, bare_lf: there were such; too_big: it is larger than message_bytes.
+    done: the end was found. bare_cr, bare_lf: there were such; nul_dot: there was a line of one dot and NULs;
+    too_big: it is larger than message_bytes.
     octets: the size so far.
     """
 
@@ -81,7 +87,7 @@ cdef class DataReader:
     cdef void restart(self, long long message_bytes) noexcept:
         """Begin another message."""
         self._state = AT_START
-        self.done = self.bare_cr = self.bare_lf = False
+        self.done = self.bare_cr = self.bare_lf = self.nul_dot = False
         self.octets = 0
         self.message_bytes = message_bytes
 
@@ -90,24 +96,24 @@ cdef class DataReader:
 
     cdef Py_ssize_t scan(self, const char* ptr, Py_ssize_t length, DataRun* run) except -1:
         """Look at bytes; return how many were used. `run` is valid as long as `ptr` and until the next call."""
-        cdef int state
-        cdef long long octets
+        cdef int state = self._state
+        cdef long long octets = self.octets
+        cdef bint bare_cr = self.bare_cr, bare_lf = self.bare_lf
         cdef Py_ssize_t used
-        if not self._normalise:
-            return self._scan_strict(ptr, length, run)
-        # Bare line ends are rare: look for them first, and convert only where there are some.
-        state = self._state
-        octets = self.octets
+        # Bare line ends and needless dots are rare: look for them first, and convert only where there are some.
         if state < AT_BARE_START:
             used = self._scan_strict(ptr, length, run)
-            if not self.bare_cr and not self.bare_lf:
+            if used >= 0 and not (self._normalise and (self.bare_cr or self.bare_lf)):
                 return used
             self._state = state
             self.octets = octets
-            self.done = self.bare_cr = self.bare_lf = False
+            self.done = False
+            self.bare_cr = bare_cr
+            self.bare_lf = bare_lf
         return self._convert(ptr, length, run)
 
     cdef Py_ssize_t _scan_strict(self, const char* ptr, Py_ssize_t length, DataRun* run) noexcept:
+        """`scan` where nothing has to be changed; -1, and nothing is right any more, where a dot must go."""
         cdef Py_ssize_t at = 0, end
         cdef Py_ssize_t dot = -1          # where the dot that is held back is, if it is in these bytes
         cdef Py_ssize_t dots = 0          # dots that the sender put in front
@@ -138,8 +144,15 @@ cdef class DataReader:
                     state = AT_DOT
                     dot = at
                     at += 1
+                elif c == 0:
+                    state = AT_NUL
+                    at += 1
                 else:
                     state = AT_TEXT
+            elif state == AT_NUL or state == AT_NUL_DOT:
+                state = self._after_nul(state, c)
+                if state != AT_TEXT:
+                    at += 1
             elif state == AT_CR:
                 if c == b'\n':
                     state = AT_START
@@ -154,6 +167,8 @@ cdef class DataReader:
                 run.done = self.done = True
                 at += 1
                 break
+            elif state == AT_DOT and c != b'.' and c != b'\n':
+                return -1
             else:
                 # The dot was only the sender's dot in front of a line; what was held back is text.
                 if state == AT_DOT_CR:
@@ -172,8 +187,18 @@ cdef class DataReader:
         self.octets += run.run.len + run.held - dots
         return at
 
+    cdef int _after_nul(self, int state, char c) noexcept:
+        """The state after one more octet of a line that began with NULs; AT_TEXT: look at the octet again as text."""
+        if c == 0:
+            return state
+        if state == AT_NUL:
+            return AT_NUL_DOT if c == b'.' else AT_TEXT
+        if c == b'\r' or c == b'\n':
+            self.nul_dot = True
+        return AT_TEXT
+
     cdef Py_ssize_t _convert(self, const char* ptr, Py_ssize_t length, DataRun* run) except -1:
-        """The same, octet by octet, with every bare CR and LF turned into CR LF."""
+        """The same, octet by octet, without needless dots; to normalise, with every bare CR and LF turned into CR LF."""
         cdef WriteBuffer out
         cdef char* to
         cdef Py_ssize_t at = 0, n = 0, dots = 0
@@ -190,7 +215,7 @@ cdef class DataReader:
         while at < length:
             c = ptr[at]
             if state == AT_TEXT:
-                if c == b'\n':
+                if c == b'\n' and self._normalise:
                     to[n] = b'\r'
                     to[n + 1] = b'\n'
                     n += 2
@@ -200,21 +225,34 @@ cdef class DataReader:
                     n += 1
                     if c == b'\r':
                         state = AT_CR
+                    elif c == b'\n':
+                        self.bare_lf = True
                 at += 1
             elif state == AT_CR:
-                to[n] = b'\n'
-                n += 1
                 if c == b'\n':
-                    state = AT_START
+                    to[n] = c
+                    n += 1
                     at += 1
-                else:
+                    state = AT_START
+                elif self._normalise:
+                    to[n] = b'\n'
+                    n += 1
                     state = AT_BARE_START
+                else:
+                    self.bare_cr = True
+                    state = AT_TEXT
             elif state == AT_START or state == AT_BARE_START:
                 if c == b'.':
                     state = AT_DOT if state == AT_START else AT_BARE_DOT
                     at += 1
                 else:
-                    state = AT_TEXT
+                    state = AT_NUL if c == 0 else AT_TEXT
+            elif state == AT_NUL or state == AT_NUL_DOT:
+                state = self._after_nul(state, c)
+                if state != AT_TEXT:
+                    to[n] = c
+                    n += 1
+                    at += 1
             elif (state == AT_DOT or state == AT_BARE_DOT) and c == b'\r':
                 state = AT_DOT_CR if state == AT_DOT else AT_BARE_DOT_CR
                 at += 1
@@ -223,9 +261,19 @@ cdef class DataReader:
                 at += 1
                 break
             elif (state == AT_DOT or state == AT_BARE_DOT) and c != b'\n':
+                if c == b'.':
+                    to[n] = b'.'
+                    n += 1
+                    dots += 1
+                state = AT_NUL if c == 0 else AT_TEXT
+            elif not self._normalise:
                 to[n] = b'.'
                 n += 1
                 dots += 1
+                if state == AT_DOT_CR:
+                    to[n] = b'\r'
+                    n += 1
+                    self.bare_cr = True
                 state = AT_TEXT
             else:
                 # A lone dot that is not between two CR LFs: text that must not look like the end.

@@ -27,11 +27,13 @@ FAULTS = {
     "header_bytes": Reply(552, [b"Message header too big"], b"5.3.4"),
     "header_fields": Reply(552, [b"Too many header fields"], b"5.3.4"),
     "bare_line_end": Reply(554, [b"Bare CR or LF in the message, lines end with CR LF"], b"5.6.0"),
+    "nul_dot": Reply(554, [b"A line of one dot and NUL octets"], b"5.6.0"),
 }
 cdef Reply R_SIZE = FAULTS["size"]
 cdef Reply R_HEADER_BYTES = FAULTS["header_bytes"]
 cdef Reply R_HEADER_FIELDS = FAULTS["header_fields"]
 cdef Reply R_BARE_LINE_END = FAULTS["bare_line_end"]
+cdef Reply R_NUL_DOT = FAULTS["nul_dot"]
 
 
 @cython.final
@@ -104,6 +106,8 @@ cdef class Reception:
             return self.verdict
         if self._reader.bare_cr or self._reader.bare_lf:
             return R_BARE_LINE_END
+        if self._reader.nul_dot:
+            return R_NUL_DOT
         if self._header.oversized():
             return R_HEADER_BYTES
         if self._header.overcrowded():

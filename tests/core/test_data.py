@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailfilter._core.data import DataReader, Unstuffer, stuff, unstuff
 
 # Texts made of what matters.
-AWKWARD = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"x", b"..", b"long text"]),
+AWKWARD = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"x", b"..", b"\r\n.\0", b"\0.", b"long text"]),
                    max_size=12).map(b"".join)
 
 
@@ -36,10 +36,13 @@ def reader(line_ends="reject", message_bytes=0):
     (b"\r\n.\r\n", b"\r\n", 2),
     (b"a\r\n.\r\n", b"a\r\n", 3),
     (b"..\r\n.\r\n", b"..\r\n", 3),
-    (b".a\r\n.\r\n", b".a\r\n", 3),
+    (b".a\r\n.\r\n", b"a\r\n", 3),
     (b"...\r\n..\r\n.\r\n", b"...\r\n..\r\n", 7),
     (b"a.\r\n.\r\n", b"a.\r\n", 4),
-    (b"a\r\n..\r\n.b\r\n.\r\n", b"a\r\n..\r\n.b\r\n", 9),
+    (b"a\r\n..\r\n.b\r\n.\r\n", b"a\r\n..\r\nb\r\n", 9),
+    (b". \r\n.\t\r\n.\0\r\n.\r\n", b" \r\n\t\r\n\0\r\n", 9),
+    (b".\0..\r\n.\r\n", b"\0..\r\n", 5),
+    (b"\0\0.x\r\n\0\r\n.\r\n", b"\0\0.x\r\n\0\r\n", 9),
     (b"\0\xff\r\n.\r\n", b"\0\xff\r\n", 4),
     (b"x" * 100 + b"\r\n.\r\n", b"x" * 100 + b"\r\n", 102),
 ])
@@ -91,7 +94,7 @@ def test_smuggling_is_noted_and_never_ends_the_message(before, bare_cr, bare_lf)
     (b"a\r.\r\nb\r\n.\r\n", b"a\r\n..\r\nb\r\n"),
     (b"\n.\r\n.\r\n", b"\r\n..\r\n"),
     (b"a\n..b\r\n.\r\n", b"a\r\n..b\r\n"),
-    (b"a\n.b\r\n.\r\n", b"a\r\n.b\r\n"),
+    (b"a\n.b\r\n.\r\n", b"a\r\nb\r\n"),
     (b".\n.\r\n", None),
     (b"a\r\n.\r\r\n.\r\n", b"a\r\n..\r\n\r\n"),
     (b"\r.\r.\r\n.\r\n", b"\r\n..\r\n..\r\n"),
@@ -103,9 +106,28 @@ def test_normalised(data, text):
     assert three_ways(reader("normalise"), data)[:2] == (text, len(unstuff(text)))
 
 
+@pytest.mark.parametrize("line", [b"\0.", b"\0\0.", b"\0.\0", b"\0.\0\0", b".\0.", b".\0.\0"])
+@pytest.mark.parametrize("line_ends", ["reject", "normalise"])
+def test_a_line_of_one_dot_and_nuls_is_noted(line, line_ends):
+    for before in (b"", b"a\r\n", b"\r\n", b"..\r\n"):
+        data = before + line + b"\r\nb\r\n.\r\n"
+        for cut in range(len(data)):
+            reading = DataReader(line_ends)
+            for chunk in (data[:cut], data[cut:]):
+                reading.feed(chunk)
+            assert reading.done and reading.nul_dot and not reading.bare_cr
+
+
+@pytest.mark.parametrize("line", [b"\0", b".\0", b"..\0", b".\0\0", b"\0..", b"\0.x", b"\0.\0x", b"x\0.", b"\0 ."])
+def test_other_lines_with_nuls_are_text(line):
+    reading = DataReader()
+    reading.feed(b"a\r\n" + line + b"\r\nb\r\n.\r\n")
+    assert reading.done and not reading.nul_dot
+
+
 def ends(text):
     """Where a strict or a sloppy server might see the end of a message in this text."""
-    return re.search(rb"(^|[\r\n])\.\r?(\n|\r|$)", text)
+    return re.search(rb"(^|[\r\n])\.([\r\n\t \0]|$)", text)
 
 
 @given(AWKWARD)
@@ -136,7 +158,10 @@ def test_the_same_whichever_way_it_comes(data):
 
 @given(AWKWARD)
 def test_strict_reading_against_a_plain_search(data):
-    """The end is the first CR LF . CR LF, the CR LF of the command before counted in; bare is what has no partner."""
+    """The end is the first CR LF . CR LF, the CR LF of the command before counted in; bare is what has no partner.
+
+    A line that is handed on has two dots in front or none, whatever the sender has put there.
+    """
     found, rest = reader()([data])
     whole = b"\r\n" + data
     end = whole.find(b"\r\n.\r\n")
@@ -144,7 +169,7 @@ def test_strict_reading_against_a_plain_search(data):
         assert found is None
         return
     text = whole[2:end + 2]
-    assert found[0] == text
+    assert found[0] == re.sub(rb"(^|(?<=\r\n))\.(?![.\n]|\r(?!\n))", b"", text)
     assert rest == whole[end + 5:]
     assert found[2] == (re.search(rb"\r(?!\n)", text) is not None)
     assert found[3] == (re.search(rb"(?<!\r)\n", text) is not None)

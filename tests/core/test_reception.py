@@ -50,7 +50,7 @@ def received(data, line_ends="reject", **limits):
     (b"A: b\r\n\r\nx\r\n.\r\n", [b"A: b\r\n"], True, b"x\r\n", 3),
     (b"\r\nA: b\r\n.\r\n", [], True, b"A: b\r\n", 6),
     (b"no header\r\nat all\r\n.\r\n", [b"no header\r\n", b"at all\r\n"], False, b"", 0),
-    (b"A: b\r\n\r\n..\r\n.x\r\n.\r\n", [b"A: b\r\n"], True, b"..\r\n.x\r\n", 6),
+    (b"A: b\r\n\r\n..\r\n.x\r\n.\r\n", [b"A: b\r\n"], True, b"..\r\nx\r\n", 6),
     (b"..A: b\r\n. c\r\n\r\n.\r\n", [b".A: b\r\n c\r\n"], True, b"", 0),
     (b"A:b \r\n\t c\r\nD :\te\r\n\r\n.\r\n", [b"A:b \r\n\t c\r\n", b"D :\te\r\n"], True, b"", 0),
     (b"A: \0\xff\r\n\r\n\0\xff\r\n.\r\n", [b"A: \0\xff\r\n"], True, b"\0\xff\r\n", 4),
@@ -78,6 +78,14 @@ def test_normalised():
 def test_bare_line_ends_are_refused_at_the_true_end(data):
     event, _body = received(data)
     assert (event.kind, event.reply) == (session.EV_DISCARDED, REPLIES["bare_line_end"])
+
+
+@pytest.mark.parametrize("data", [
+    b"A: b\r\n\r\nx\r\n\0.\r\nRSET\r\n.\r\n", b"A: b\r\n\0.\0\r\nRSET\r\n.\r\n", b"\0.\r\n.\r\n"])
+@pytest.mark.parametrize("line_ends", ["reject", "normalise"])
+def test_a_line_of_one_dot_and_nuls_is_refused_at_the_true_end(data, line_ends):
+    event, _ = received(data, line_ends)
+    assert (event.kind, event.reply) == (session.EV_DISCARDED, REPLIES["nul_dot"])
 
 
 @pytest.mark.parametrize(("limits", "data", "reply"), [

@@ -159,7 +159,7 @@ def _dots():
 def _octets():
     yield "octets: NUL in the body", _body(b"a\0b", b"\0", b"\0\0\0", b"c\0")
     yield "octets: NUL begins the body", _body(b"\0text")
-    yield "octets: NUL after a dot", _body(b".\0", b"\0.")
+    yield "octets: NUL after a dot", _body(b".\0", b"\0.x", b"\0..", b"..\0")
     yield "octets: NUL in a value", _subject(b"before\0after")
     yield "octets: NUL begins a value", _subject(b"\0after")
     yield "octets: NUL ends a value", _subject(b"before\0")
@@ -428,6 +428,9 @@ def _refused():
     ):
         yield Refused(f"smuggling by {name}", b"Subject: x\r\n\r\none" + dot + smuggled + _END, 554, "5.6.0")
         yield Refused(f"smuggling by {name} in the header", b"Subject: x" + dot + smuggled + _END, 554, "5.6.0")
+    for name, line in (("NUL dot", b"\0."), ("NUL dot NUL", b"\0.\0"), ("dot NUL dot", b".\0.")):
+        yield Refused(f"a line of {name}", b"Subject: x\r\n\r\none\r\n" + line + b"\r\n" + smuggled + _END, 554, "5.6.0")
+        yield Refused(f"a line of {name} in the header", b"Subject: x\r\n" + line + b"\r\n\r\none" + _END, 554, "5.6.0")
     yield Refused("a lone LF is all there is", b"\n" + b".\r\n" + b"x" + _END, 554, "5.6.0")
     yield Refused("one header more than allowed", b"X: y\r\n" * (FIELDS_LIMIT + 1) + b"\r\nz" + _END, 552, "5.3.4")
     yield Refused("one line without a colon more than allowed",
