@@ -73,7 +73,7 @@ TABLE = (
            {"reply": ("empty", "nul", "line_too_long", "bare_cr", "bare_lf", "sequence", "argument_missing",
                       "argument_unexpected", "too_many_recipients", "too_many_errors", "no_from", "no_to", "bad_sender",
                       "bad_recipient", "non_ascii", "bad_parameter", "unknown_parameter", "size", "header_bytes",
-                      "header_fields", "bare_line_end", "storage", "other")}),
+                      "header_fields", "bare_line_end", "nul_dot", "storage", "other")}),
     Metric("limits_total", COUNTER, "How often a limit was reached; slice_ms is what the watchdog stopped.", "times",
            {"limit": ("line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes",
                       "connections", "spool_memory_bytes", "heap_bytes", "slice_ms", "session_ms", "operations",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mailfilter._core.data import DataReader, Unstuffer, stuff, unstuff
 
 # Texts made of what matters.
-AWKWARD = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"x", b"..", b"\r\n.\0", b"\0.", b"long text"]),
+AWKWARD = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"\r\n.\r\n", b"x", b"..", b"\r\n.\0", b"\0.",
+                                   b"long text"]),
                    max_size=12).map(b"".join)
 
 
