@@ -18,7 +18,7 @@ COMMON = {"errors": set(), "log": set(), "metrics": set(), "config": {"errors"}}
 # the states that a session tells.
 OF_THE_CORE = {
     "cli": {"_build"},
-    "net": {"session", "client", "event", "fsm", "address", "reply"},
+    "net": {"session", "client", "event", "fsm", "address", "reply", "proxy"},
     "policy": {"heap", "address"},
     "services": set(),
     "mail": {"header", "data"},
@@ -32,7 +32,7 @@ CORE_LEVELS = [
     {"address", "reply"},
     {"command", "data", "header", "event"},
     {"fsm", "reception"},
-    {"session", "client"},
+    {"session", "client", "proxy"},
 ]
 # The JavaScript engine stands alone: it knows no mail, and mail knows no JavaScript.
 ENGINE = {"heap", "duktape"}
