@@ -77,6 +77,8 @@ interface SmtpServer {
     hostname: string;
     /** The name of this session in the log, as `K852-17`. */
     readonly sessionId: string;
+    /** What is known of the TLS that the client speaks at this moment; null without. */
+    readonly tls: SmtpTls | null;
 
     /** The service extensions that the program can offer, as they stand in an EHLO reply. */
     extensions(): string[];
@@ -139,7 +141,8 @@ interface SmtpServerConstructor {
     /** Made by the program, never by a policy. */
     new (remoteAddr: string, remotePort: number): SmtpServer;
     prototype: SmtpServer;
-    /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`. */
+    /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`.
+     * `tls:` or `proxy:` before an address: connections begin with TLS, with a PROXY header. */
     listenAddress: Array<[address: string, port: number | string] | string>;
     /** Log the dialogue with clients and next hops, at severity info. */
     debugProtocol: boolean;
@@ -149,6 +152,26 @@ interface SmtpServerConstructor {
     timeouts: SmtpTimeouts;
 }
 declare var SmtpServer: SmtpServerConstructor;
+
+/** TLS with a client: what the handshake agreed on, and who showed a certificate. */
+interface SmtpTls {
+    /** `"TLSv1.3"` or `"TLSv1.2"`. */
+    version: string | null;
+    /** OpenSSL's name, as `"TLS_AES_256_GCM_SHA384"`. */
+    cipher: string | null;
+    /** Of the cipher's key; null where a proxy has done the TLS. */
+    bits: number | null;
+    /** The host name that the client asked for. */
+    sni: string | null;
+    /** Of the client's certificate, as `"CN=mx.example.org, O=Example"`; null without one. */
+    subject: string | null;
+    /** SHA-256 of the certificate in hexadecimal, without colons. */
+    fingerprint: string | null;
+    /** Whether the certificate was signed by one of the CAs of `--tls-client-ca`. */
+    verified: boolean;
+    /** Whether an earlier TLS session was resumed. */
+    resumed: boolean;
+}
 
 /** Limits by name. A number, or a text such as `'64k'`, `'50m'`, `'1g'`. */
 interface SmtpLimits {
@@ -166,6 +189,8 @@ interface SmtpLimits {
     errors?: number | string;
     /** Input that is kept while a handler decides; beyond it the socket is not read. Default 64 KiB. */
     pending_bytes?: number | string;
+    /** Octets of a PROXY header; beyond it the connection is closed. Default 4096. */
+    proxy_bytes?: number | string;
     /** Sessions at one time in one worker (421). Default 2000. */
     connections?: number | string;
     /** Octets of a body that stay in memory; the rest goes to a temporary file. Default 256 KiB. */
@@ -188,6 +213,10 @@ interface SmtpLimits {
 
 /** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
 interface SmtpTimeouts {
+    /** Until a PROXY header is complete, on listeners where one comes first. Default 5. */
+    proxy_header?: number | string;
+    /** One TLS handshake with a client. Default 30. */
+    tls_handshake?: number | string;
     /** Until the client's next command. Default 300. */
     command?: number | string;
     /** Until the client's next piece of a message; until the next hop takes more of one. Default 180. */

@@ -40,6 +40,33 @@
     SmtpServer.prototype.sessionId = '';
 
     /**
+     * What is known of the TLS that the client speaks at this moment; null without.
+     * version ("TLSv1.3"), cipher, bits, sni (the name that the client asked for), and of the client's certificate
+     * subject, fingerprint (SHA-256) and verified; null or false where it showed none. resumed: an earlier session's.
+     */
+    Object.defineProperty(SmtpServer.prototype, 'tls', {
+        get: function () {
+            return host.now('session.tls');
+        },
+        configurable: true
+    });
+
+    /* RFC 3848 and RFC 6531 §4.3: how the message came. They have no word for HELO with TLS. */
+    function withWhat(server, tls) {
+        var name = server.proto;
+        if (name === 'ESMTP') {
+            name = server.sender && server.sender.params.SMTPUTF8 ? 'UTF8SMTP' : name;
+            name += (tls ? 'S' : '') + (server.authenticated ? 'A' : '');
+        }
+        return name;
+    }
+
+    /* Only what a comment may hold (RFC 5322 §3.2.2); a proxy in front may have said anything. */
+    function plain(value) {
+        return String(value === null ? 'unknown' : value).replace(/[^A-Za-z0-9._+-]/g, '?');
+    }
+
+    /**
      * The service extensions that the program can offer (RFC 5321 §2.2), as they stand in an EHLO reply.
      * @returns {string[]}
      */
@@ -111,10 +138,15 @@
     SmtpServer.prototype.receivedHeader = function (id, recipient) {
         var name = this.remoteAddr === 'local' ? null : host.wait('dns.reverse', this.remoteAddr),
             address = this.remoteAddr.indexOf(':') >= 0 ? 'IPv6:' + this.remoteAddr : this.remoteAddr,
-            by = '\tby ' + this.hostname + ' (Mailfilter) with ' + this.proto;
+            tls = this.tls,
+            by = '\tby ' + this.hostname + ' (Mailfilter) with ' + withWhat(this, tls);
         id = id === undefined || id === null ? this.sessionId : id;
         if (id !== '') {
             by += ' id ' + id;
+        }
+        if (tls) {
+            by += '\r\n\t(version=' + plain(tls.version) + ' cipher=' + plain(tls.cipher) +
+                (tls.bits === null ? '' : ' bits=' + tls.bits) + ')';
         }
         if (recipient !== undefined && recipient !== null) {
             by += '\r\n\tfor ' + recipient;

@@ -98,7 +98,19 @@ def _parser():
     _add_policy(serve)
     serve.add_argument("--listen", metavar="ADDR", action="append", default=[],
                        help="HOST:PORT, [IPv6]:PORT or unix:/path; may be repeated; takes the place of the policy's "
-                            "listenAddress; localhost and * are understood, port 0 lets the system choose")
+                            "listenAddress; localhost and * are understood, port 0 lets the system choose; tls: before it: "
+                            "connections begin with TLS; proxy: before it: they begin with a PROXY header")
+    serve.add_argument("--tls-certificate", metavar="FILE[,KEY]", action="append", default=[],
+                       help="certificate chain and key in PEM; may be repeated: which one is shown depends on the name that a "
+                            "client asks for, the first one where it asks for none of theirs; read again when the files change")
+    serve.add_argument("--tls-minimum", choices=("1.2", "1.3"), default="1.2", help="the oldest TLS version (default: 1.2)")
+    serve.add_argument("--tls-ciphers", metavar="LIST", help="ciphers for TLS 1.2, in OpenSSL's words (default: ECDHE with "
+                                                             "AES-GCM or ChaCha20)")
+    serve.add_argument("--tls-client-ca", metavar="FILE",
+                       help="ask clients for a certificate, which must be signed by one of these; none is all right")
+    serve.add_argument("--proxy-from", metavar="NET", action="append", default=[],
+                       help="where PROXY headers may come from: 192.0.2.7, 2001:db8::/32; may be repeated (default: this "
+                            "machine)")
     serve.add_argument("--workers", metavar="N", default="1",
                        help="processes that serve, or `auto`, one per core (default: 1)")
     serve.add_argument("--user", help="run as this user after binding")
@@ -155,6 +167,7 @@ def _settings(options):
 
 def _serve(options):
     from mailfilter.net import listeners, privileges
+    from mailfilter.net.entrance import trusted_networks
     _hold_standard_descriptors()
     try:
         log = _log(options)
@@ -170,6 +183,7 @@ def _serve(options):
         page = _page(options.metrics)
         dns_servers = [config.parse_dns_server(text) for text in options.dns_server] or None
         identity = privileges.resolve(options.user, options.group)
+        trusted_proxies = trusted_networks(options.proxy_from)
     except ConfigError as error:
         raise _UsageError(str(error)) from None
 
@@ -186,6 +200,7 @@ def _serve(options):
     timeouts = config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
     if addresses is None:
         addresses = listeners.parse_all(policy.listen_addresses)
+    tls = _tls(options, addresses, log)
 
     def make_resolver():
         return Resolver(servers=dns_servers, deadline_s=timeouts.dns, cache_entries=limits.dns_cache_entries,
@@ -194,12 +209,28 @@ def _serve(options):
     def make_worker():
         return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
                       settings=settings, line_ends=options.line_ends, spool_directory=spool_directory,
-                      make_resolver=make_resolver)
+                      make_resolver=make_resolver, tls=tls, trusted_proxies=trusted_proxies)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
               policy_version=policy.version)
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown,
                  page=page)
+
+
+def _tls(options, addresses, log):
+    """The certificates for clients, or None. Loaded as whoever started us, and before anything is bound."""
+    from mailfilter.net.tls import CIPHERS, ServerTls
+    if not options.tls_certificate:
+        for address in addresses:
+            if address.tls:
+                raise ConfigError(f"cannot listen with TLS on {address}: give --tls-certificate FILE[,KEY]")
+        return None
+    pairs = []
+    for text in options.tls_certificate:
+        file, comma, key = text.partition(",")
+        pairs.append((file, key if comma else file))
+    return ServerTls(pairs, client_ca=options.tls_client_ca, ciphers=options.tls_ciphers or CIPHERS,
+                     minimum=options.tls_minimum, log=log.write)
 
 
 def _page(address):

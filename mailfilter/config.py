@@ -122,7 +122,8 @@ class _Numbers:
 class Timeouts(_Numbers):
     """How long we wait, in seconds. RFC 5321 §4.5.3.2 gives the least a client has to wait for each reply.
 
-    Towards the client: `command` (its next command), `data_block` (its next piece of message),
+    Towards the client: `proxy_header` (the PROXY protocol's header, where one comes first), `tls_handshake`,
+    `command` (its next command), `data_block` (its next piece of message),
     `handler` (a handler of the policy, all its waits together; then the client gets 451),
     `message_handler` (the same for the handler after the final dot: clients wait ten minutes there).
 
@@ -136,6 +137,8 @@ class Timeouts(_Numbers):
     The process: `shutdown` (running transactions may take this long to finish after SIGTERM).
     """
 
+    proxy_header: float = 5.0
+    tls_handshake: float = 30.0
     command: float = 300.0
     data_block: float = 180.0
     handler: float = 270.0
@@ -159,7 +162,7 @@ class Timeouts(_Numbers):
 
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
-          "pending_bytes": 1024, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
+          "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
           "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
           "dns_cache_entries": 1, "dns_in_flight": 1}
 
@@ -172,6 +175,7 @@ class Limits(_Numbers):
     transaction (452). `message_bytes`: one message, announced with SIZE (552).
     `header_bytes`, `header_fields`: the header section (552). `errors`: bad commands until 421.
     `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
+    `proxy_bytes`: a header of the PROXY protocol (the connection is closed).
     `connections`: sessions at one time in one worker (421). `heap_bytes`: the JavaScript heap of one session (451, or 421
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
     of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
@@ -187,6 +191,7 @@ class Limits(_Numbers):
     header_fields: int = 1000
     errors: int = 20
     pending_bytes: int = 64 << 10
+    proxy_bytes: int = 4096
     connections: int = 2000
     spool_memory_bytes: int = 256 << 10
     heap_bytes: int = 8 << 20

@@ -11,6 +11,7 @@ class ProxyHeader:
     unique_id: bytes | None
 
 class ProxyReader:
+    too_long: bool
     error: str | None
     rest: bytes
     def __init__(self, most: int = 4096) -> None: ...

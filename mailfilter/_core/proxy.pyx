@@ -233,6 +233,7 @@ cdef class ProxyReader:
     """Reads one header.
 
     Attributes:
+        too_long: whether it was a header, but one over the limit.
         error: why there is no header, in few words; None as long as there may be one. Final.
         rest: what came behind the header, once it is there.
     """
@@ -240,6 +241,7 @@ cdef class ProxyReader:
     cdef bytes _held
     cdef Py_ssize_t _most
     cdef bint _over
+    cdef readonly bint too_long
     cdef readonly str error
     cdef readonly bytes rest
 
@@ -284,6 +286,7 @@ cdef class ProxyReader:
                 return None
             end = V2_FIXED + (held[14] << 8 | held[15])
             if end > self._most:
+                self.too_long = True
                 raise _Wrong("the header is too long")
             if length < end:
                 return None

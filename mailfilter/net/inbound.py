@@ -19,6 +19,7 @@ from mailfilter.errors import PolicyError
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
+from mailfilter.net import tls_inbound
 from mailfilter.net.outbound import NextHop
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
@@ -60,7 +61,8 @@ class Inbound(asyncio.Protocol):
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "transport", "session", "context", "driver", "_asked",
                  "_spool", "_timer", "_last_input", "_slept", "_reading", "_writable", "_draining", "_closing", "_lost",
-                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "refused", "faults")
+                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "refused", "faults", "implicit_tls",
+                 "proxied", "tls", "handshaking")
 
     def __init__(self, worker, label):
         self.worker = worker
@@ -89,6 +91,10 @@ class Inbound(asyncio.Protocol):
         self.accepted = 0
         self.refused = 0                # commands refused by the policy
         self.faults = 0
+        self.implicit_tls = False       # the connection begins with a handshake
+        self.proxied = None             # the PROXY protocol's header, where there was one
+        self.tls = None                 # facts about the connection's TLS (net/tls_stream.py)
+        self.handshaking = False
 
     # asyncio's calls.
 
@@ -100,19 +106,31 @@ class Inbound(asyncio.Protocol):
             metrics.count(_STOPPING if worker.draining else _FULL)
             if not worker.draining:
                 metrics.count(_FULL_LIMIT)
-            transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+            if not self.implicit_tls:
+                transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
             self._closing = self._cleaned = True
             transport.close()
             return
         metrics.count(_TAKEN)
-        peer = transport.get_extra_info("peername")
+        header = self.proxied
+        peer = header.source if header is not None and header.source else transport.get_extra_info("peername")
         self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
+        self.tls = tls_inbound.facts_of_proxy(header)
         self.session_id = worker.session_id()
+        if self.implicit_tls:
+            tls_inbound.begin(self, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self):
+        """The session begins: a client is there, and TLS where it comes first."""
+        worker = self.worker
         self.session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, limits=worker.limits,
             resolver=worker.resolver, extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
+        self.context.tls = self.tls
         self.driver = Driver(worker.policy, self.context, self.remote)
         if worker.policy.debug_protocol:
             self._debug_line = b""
@@ -497,7 +515,7 @@ class Inbound(asyncio.Protocol):
         session = self.session
         self.log.write(
             logs.INFO, self.session_id, "session", client=self.remote[0], port=self.remote[1],
-            helo=session.hello or b"-", messages=self.messages, accepted=self.accepted,
+            helo=session.hello or b"-", **tls_inbound.of_log(self.tls), messages=self.messages, accepted=self.accepted,
             refused=self.refused, faults=self.faults,
             seconds=f"{self.worker.loop.time() - self._started:.3f}", policy=self.worker.policy.version)
 

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailfilter.errors import ConfigError
 
@@ -31,6 +31,7 @@ UNIX_MODE = 0o660
 _UNIX_PATH_BYTES = 107
 
 _TCP = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<bare>[^\[\]:]*)):(?P<port>[0-9]{1,5})")
+_KINDS = ("tls", "proxy")
 _EXPANDED = {"localhost": ("127.0.0.1", "::1"), "*": ("0.0.0.0", "::")}
 
 
@@ -39,13 +40,16 @@ class Address:
     """One place to listen on: `host` (numeric) and `port`, or the `path` of a UNIX socket.
 
     `optional`: one of several that a word such as `localhost` stands for, left out where the machine has no such
-    address family.
+    address family. `tls`: connections begin with a TLS handshake. `proxy`: they begin with a header of the PROXY protocol
+    (before TLS, if there is both).
     """
 
     host: str | None = None
     port: int | None = None
     path: str | None = None
     optional: bool = False
+    tls: bool = False
+    proxy: bool = False
 
     @property
     def family(self):
@@ -68,11 +72,14 @@ class Listener:
         label: what to call it in logs, with the port that was really bound (`127.0.0.1:41234`).
         sockets: listening sockets, one for each worker; one alone for a UNIX socket.
         path: of a UNIX socket, else None.
+        tls, proxy: as in `Address`.
     """
 
     label: str
     sockets: list
     path: str | None = None
+    tls: bool = False
+    proxy: bool = False
     _file: tuple | None = None
 
     def socket_of(self, worker):
@@ -100,7 +107,7 @@ def parse(text):
     """The addresses that `HOST:PORT`, `[IPv6]:PORT` or `unix:/path` stands for.
 
     Args:
-        text: what the user wrote. Port 0 lets the kernel choose one.
+        text: what the user wrote. Port 0 lets the kernel choose one. `tls:` and `proxy:` may stand before it, or both.
 
     Returns:
         A list of `Address`; two for `localhost:PORT` and `*:PORT`, else one.
@@ -108,12 +115,27 @@ def parse(text):
     Raises:
         ConfigError: it is none of these.
     """
-    if text.startswith("unix:"):
-        return [_unix_address(text[len("unix:"):], text)]
-    found = _TCP.fullmatch(text)
-    if not found:
-        raise ConfigError(f"cannot listen on {text!r}: expected HOST:PORT, [IPv6]:PORT or unix:/path")
-    return _tcp_addresses(found["bare"], found["bracketed"], int(found["port"]), text)
+    kinds, where = _kinds(text)
+    if where.startswith("unix:"):
+        addresses = [_unix_address(where[len("unix:"):], text)]
+    else:
+        found = _TCP.fullmatch(where)
+        if not found:
+            raise ConfigError(f"cannot listen on {text!r}: expected HOST:PORT, [IPv6]:PORT or unix:/path, with tls: or "
+                              "proxy: before it or not")
+        addresses = _tcp_addresses(found["bare"], found["bracketed"], int(found["port"]), text)
+    return [replace(address, **kinds) for address in addresses]
+
+
+def _kinds(text):
+    """({"tls": True, …}, the rest of the text) of `tls:proxy:HOST:PORT`."""
+    kinds = {}
+    for _ in _KINDS:
+        word, colon, rest = text.partition(":")
+        if colon and word in _KINDS and word not in kinds:
+            kinds[word] = True
+            text = rest
+    return kinds, text
 
 
 def parse_all(entries):
@@ -141,17 +163,19 @@ def _from_pair(entry):
         host, port = entry[0], entry[1]
     except (TypeError, IndexError, KeyError):
         raise ConfigError(f"cannot listen on {entry!r}: expected [address, port]") from None
-    host = str(host)
+    kinds, host = _kinds(str(host))
     if host.startswith("unix:"):
-        return parse(host)
+        return [replace(address, **kinds) for address in parse(host)]
     try:
         number = int(port)
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"cannot listen on {entry!r}: {port!r} is not a port number") from None
     text = f"{host}:{port}"
     if ":" in host:
-        return _tcp_addresses(None, host.strip("[]"), number, text)
-    return _tcp_addresses(host, None, number, text)
+        addresses = _tcp_addresses(None, host.strip("[]"), number, text)
+    else:
+        addresses = _tcp_addresses(host, None, number, text)
+    return [replace(address, **kinds) for address in addresses]
 
 
 def _unix_address(path, text):
@@ -240,7 +264,7 @@ def _bind_tcp(address, workers, backlog):
         for sock in sockets:
             sock.close()
         raise
-    return Listener(str(Address(address.host, port)), sockets)
+    return Listener(str(Address(address.host, port)), sockets, tls=address.tls, proxy=address.proxy)
 
 
 def _tcp_socket(address, port, reuse_port):
@@ -279,7 +303,7 @@ def _bind_unix(address, backlog, owner):
     except BaseException:
         sock.close()
         raise
-    return Listener(str(address), [sock], path, _identity(path))
+    return Listener(str(address), [sock], path, address.tls, address.proxy, _identity(path))
 
 
 def _identity(path):

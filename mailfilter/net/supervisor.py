@@ -58,7 +58,8 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None)
             log.write(logs.WARNING, "-", "running as root; --user USER gives that up after binding")
         raise_file_limit()
         for listener in listeners:
-            log.write(logs.NOTICE, "-", f"listening on {listener.label}")
+            kinds = {kind: "first" for kind in ("proxy", "tls") if getattr(listener, kind)}
+            log.write(logs.NOTICE, "-", f"listening on {listener.label}", **kinds)
         for listener, _ in pages:
             log.write(logs.NOTICE, "-", f"metrics on {listener.label}")
         if workers > 1:
@@ -102,7 +103,7 @@ class Supervisor:
     MARGIN_S = 5.0
     AT_ONCE_S = 2.0
 
-    _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
     def __init__(self, make_worker, listeners, workers, log, grace_s, pages=()):
         self._make_worker = make_worker
@@ -157,6 +158,8 @@ class Supervisor:
                 for number in os.read(self._wake, 4096):
                     if number in (signal.SIGTERM, signal.SIGINT):
                         self._stop()
+                    elif number == signal.SIGHUP:
+                        self._kill_all(signal.SIGHUP)
             else:
                 self._on_ready(waiting[fd])
         self._reap()
@@ -214,6 +217,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._SIGNALS)
             for fd in (self._wake, self._waker, self._lifeline_held):
                 os.close(fd)

@@ -22,6 +22,7 @@ import uvloop
 
 from mailfilter import log as logs
 from mailfilter import metrics
+from mailfilter.net.entrance import Entrance, trusted_networks
 from mailfilter.net.listeners import BACKLOG
 from mailfilter.policy.engine import heaps
 
@@ -55,6 +56,12 @@ def raise_file_limit():
             pass
 
 
+def _with_tls(factory):
+    inbound = factory()
+    inbound.implicit_tls = True
+    return inbound
+
+
 class Worker:
     """What the sessions of one process share. `run` serves until it is told to stop.
 
@@ -70,14 +77,18 @@ class Worker:
         loop: the event loop; None before `run`.
         draining: whether the end has begun; sessions end after their transaction.
         connections: the live sessions.
+        tls: the certificates for clients (net/tls.py), or None.
+        trusted_proxies: networks whose PROXY headers are believed.
+        entering: connections whose PROXY header has not come yet.
     """
 
     def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, settings=None,
-                 line_ends="reject", spool_directory=None, make_resolver=None):
+                 line_ends="reject", spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None):
         """
         Args:
             protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
-                that also has `drain()` and `abort()`.
+                that also has `drain()` and `abort()`. Its attributes `implicit_tls` and `proxied` are set where the
+                listener is of such a kind.
             make_resolver: called on the running loop, gives the resolver; at the end its `close()` is called (and
                 awaited, if it is async).
         """
@@ -93,6 +104,9 @@ class Worker:
         self.loop = None
         self.draining = False
         self.connections = set()
+        self.tls = tls
+        self.trusted_proxies = trusted_networks(()) if trusted_proxies is None else trusted_proxies
+        self.entering = set()
         self._protocol = protocol
         self._make_resolver = make_resolver
         self._most_connections = limits.connections
@@ -159,6 +173,11 @@ class Worker:
         self._drain_asked.set()
         self._end_asked.set()
 
+    def reload(self):
+        """Read again what can be read again: certificates whose files have changed."""
+        if self.tls is not None:
+            self.tls.reload()
+
     def _cap_connections(self):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files == resource.RLIM_INFINITY:
@@ -202,6 +221,7 @@ class Worker:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.loop.add_signal_handler(number, self._on_signal)
         self.loop.add_signal_handler(signal.SIGQUIT, self.end)
+        self.loop.add_signal_handler(signal.SIGHUP, self.reload)
         if lifeline is not None:
             self.loop.add_reader(lifeline, self._on_lifeline, lifeline)
 
@@ -228,10 +248,19 @@ class Worker:
 
     async def _accept_on(self, listener, number, factory=None):
         sock = listener.socket_of(number)
-        factory = factory or functools.partial(self._protocol, self, listener.label)
+        factory = factory or self._factory(listener)
         create = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
         # Should descriptors run out, libuv accepts and closes with one that it holds in reserve: no spinning.
         self._servers.append(await create(factory, sock=sock, backlog=BACKLOG))
+
+    def _factory(self, listener):
+        """What makes the protocol of a new connection."""
+        factory = functools.partial(self._protocol, self, listener.label)
+        if listener.tls:
+            factory = functools.partial(_with_tls, factory)
+        if listener.proxy:
+            factory = functools.partial(Entrance, self, listener.label, factory)
+        return factory
 
     async def _wind_down(self, supervised):
         self.draining = True
@@ -242,6 +271,8 @@ class Worker:
                 listener.close()
                 listener.remove_file()
         self.log.write(logs.NOTICE, "-", "stopping", pid=os.getpid(), sessions=len(self.connections))
+        for entrance in list(self.entering):
+            entrance.abort()
         for inbound in list(self.connections):
             inbound.drain()
         await self._until_empty(self.timeouts.shutdown, self._end_asked)

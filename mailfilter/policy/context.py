@@ -24,10 +24,12 @@ class SessionContext:
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
     user: None, because a session runs as who we are (a policy is loaded before that is so).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
+    tls: facts about the client's TLS, a dict as net/tls_stream.py has it, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
-                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations")
+                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations",
+                 "tls")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop):
@@ -49,6 +51,7 @@ class SessionContext:
         self.varying = None
         self.groups = {}
         self.operations = 0
+        self.tls = None
 
     def charge(self, name):
         """Count one operation; HostError when the session has used up its number."""

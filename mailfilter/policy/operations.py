@@ -29,6 +29,7 @@ OPERATIONS = (
     Operation("random.number", system.random_number, loading=True),
     Operation("module.want", modules.want, (str, str), loading=True, failure="gives what is wrong"),
     Operation("session.extensions", system.extensions),
+    Operation("session.tls", system.tls),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
     Operation("client.connect", client.connect, (str, NUMBER), waits=True, effects=True, deadline="connect"),

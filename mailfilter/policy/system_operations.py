@@ -14,7 +14,7 @@ from mailfilter._core.heap import UNDEFINED
 from mailfilter.mail.octets import octets
 
 __all__ = ["clock", "date", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
-           "print_text", "random_number", "setting", "user"]
+           "print_text", "random_number", "setting", "tls", "user"]
 
 
 def log_write(context, severity, text):
@@ -87,6 +87,11 @@ def random_number(context):
 def extensions(context):
     """The service extensions that this session can offer."""
     return context.extensions
+
+
+def tls(context):
+    """What is known of the TLS that the client speaks now, or null."""
+    return context.tls
 
 
 def path_parts(path):

@@ -14,6 +14,7 @@ from mailfilter._core.proxy import V1_SIGNATURE, V2_SIGNATURE, ProxyReader
 from . import running
 
 MOST = 300
+NAMES = ("version", "local", "source", "destination", "authority", "tls", "unique_id")
 PIECES = [
     V1_SIGNATURE, V2_SIGNATURE, b"\r\n", b" ", b"TCP4", b"TCP6", b"UNKNOWN", b"1.2.3.4", b"::ffff:1.2.3.4", b"65535", b"0",
     b"\x21\x11\0\x0c", b"\x21\x21\0\x24", b"\x21\x31\0\xd8", b"\x20\0\0\0", b"\x21\0\0\0", b"\0\0", b"\xff\xff", b"\x03\0\4",
@@ -34,7 +35,7 @@ def outcome(chunks):
     if header is None:
         assert reader.buffered <= MOST
         return reader.error, None, b""
-    said = {name: getattr(header, name) for name in ("version", "local", "source", "destination", "authority", "tls", "unique_id")}
+    said = {name: getattr(header, name) for name in NAMES}
     return None, said, rest
 
 

@@ -290,3 +290,23 @@ def test_closing_while_a_client_waits_ends_it(bind):
 def test_addresses_compare_by_value():
     assert Address("127.0.0.1", 25) == Address("127.0.0.1", 25)
     assert Address(path="/x").family == socket.AF_UNIX
+
+
+# What comes first on a connection.
+
+@pytest.mark.parametrize("text,kinds", [
+    ("tls:127.0.0.1:465", (True, False)), ("proxy:[::1]:25", (False, True)), ("proxy:tls:unix:/run/s", (True, True)),
+    ("tls:proxy:*:465", (True, True)), ("127.0.0.1:25", (False, False))])
+def test_addresses_say_what_comes_first(text, kinds):
+    for address in listeners.parse(text):
+        assert (address.tls, address.proxy) == kinds
+        assert not str(address).startswith(("tls", "proxy"))
+    host, _, port = text.rpartition(":")
+    if "unix" not in text:
+        assert listeners.parse_all([[host, port]]) == listeners.parse(text)
+
+
+@pytest.mark.parametrize("text", ["tls:", "tls:tls:127.0.0.1:1", "ssl:127.0.0.1:1", "tls:host:1", "proxy:unix:x"])
+def test_what_comes_first_must_be_known(text):
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        listeners.parse(text)

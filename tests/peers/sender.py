@@ -76,6 +76,11 @@ class Sender:
         """Close the connection without QUIT."""
         self.socket.close()
 
+    def secure(self, context, name=None):
+        """Speak TLS from now on; `context` is an ssl.SSLContext. Whatever was read in clear before is an error."""
+        assert not self._buffer, self._buffer
+        self.socket = context.wrap_socket(self.socket, server_hostname=name)
+
     def half_close(self):
         """Send end of file and go on listening."""
         self.socket.shutdown(socket.SHUT_WR)
