@@ -1,4 +1,4 @@
-"""Writes the tables of the documents that exist in the program already: states, operations, metrics.
+"""Writes the tables of the documents that exist in the program or its tests already: states, operations, metrics, line ends.
 
     .venv/bin/python docs/generate.py           bring the documents up to date
     .venv/bin/python docs/generate.py --check   exit status 1 if one is not (a test does the same)
@@ -6,6 +6,7 @@
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. Everything around it is written by
 hand. Must not know what a table means: that is the business of the text around it.
 """
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -65,7 +66,18 @@ def counted():
         [f"`{PREFIX}{metric.name}`", metric.kind, metric.help, metric.unit, labels(metric)] for metric in metrics.TABLE))
 
 
-PARTS = {"server-states": server_states, "client-states": client_states, "operations": operations, "metrics": counted}
+def line_ends():
+    """What tests/interop/test_line_ends.py holds every next hop to."""
+    found = importlib.util.spec_from_file_location("line_ends", DOCS.parent / "tests/messages/line_ends.py")
+    table = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = table  # dataclasses look their module up
+    found.loader.exec_module(table)
+    return _rows(["", "sequence", "where", "`reject`", "`normalise`"], *(
+        [str(number), sequence.words, sequence.place, *map(str, sequence.data)]
+        for number, sequence in enumerate(table.SEQUENCES, 1)))
+
+
+PARTS = {"server-states": server_states, "client-states": client_states, "line-ends": line_ends, "operations": operations, "metrics": counted}
 
 
 def renewed(text):
