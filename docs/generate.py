@@ -77,7 +77,8 @@ def line_ends():
         for number, sequence in enumerate(table.SEQUENCES, 1)))
 
 
-PARTS = {"server-states": server_states, "client-states": client_states, "line-ends": line_ends, "operations": operations, "metrics": counted}
+PARTS = {"server-states": server_states, "client-states": client_states, "operations": operations, "metrics": counted,
+         "line-ends": line_ends}
 
 
 def renewed(text):
