@@ -433,6 +433,74 @@ declare namespace Dns {
     };
 }
 
+/** The outcome of an SPF check. */
+interface SpfOutcome {
+    result: 'pass' | 'fail' | 'softfail' | 'neutral' | 'none' | 'temperror' | 'permerror';
+    identity: 'mailfrom' | 'helo';
+    /** Whose record was asked for. */
+    domain: string;
+    /** The mechanism that matched. */
+    mechanism: string | null;
+    /** What the owner of the domain wants to be told to a client that fails. */
+    explanation: string | null;
+    /** Why the result is `temperror`, `permerror`, or `none`. */
+    problem: string | null;
+    /** The value of a Received-SPF field. */
+    header: string;
+    /** The sentence in it. */
+    comment: string;
+}
+
+/** Whether an address may send mail for a domain (RFC 7208). */
+declare namespace Spf {
+    /** Numbers as the predecessor had them. */
+    const DNS_RESOLV: 0, DNS_CACHE: 1, DNS_ZONE: 2, RESULT_INVALID: 0, RESULT_NEUTRAL: 1, RESULT_PASS: 2;
+    const RESULT_FAIL: 3, RESULT_SOFTFAIL: 4, RESULT_NONE: 5, RESULT_TEMPERROR: 6, RESULT_PERMERROR: 7;
+    const REASON_NONE: 0, REASON_FAILURE: 1, REASON_LOCALHOST: 2, REASON_LOCAL_POLICY: 3, REASON_MECH: 4;
+    const REASON_DEFAULT: 5, REASON_2MX: 6, E_SUCCESS: 0, E_NO_MEMORY: 1, E_NOT_SPF: 2, E_SYNTAX: 3, E_MOD_W_PREF: 4;
+    const E_INVALID_CHAR: 5, E_UNKNOWN_MECH: 6, E_INVALID_OPT: 7, E_INVALID_CIDR: 8, E_MISSING_OPT: 9;
+    const E_INTERNAL_ERROR: 10, E_INVALID_ESC: 11, E_INVALID_VAR: 12, E_BIG_SUBDOM: 13, E_INVALID_DELIM: 14;
+    const E_BIG_STRING: 15, E_BIG_MECH: 16, E_BIG_MOD: 17, E_BIG_DNS: 18, E_INVALID_IP4: 19, E_INVALID_IP6: 20;
+    const E_INVALID_PREFIX: 21, E_RESULT_UNKNOWN: 22, E_UNINIT_VAR: 23, E_MOD_NOT_FOUND: 24, E_NOT_CONFIG: 25;
+    const E_DNS_ERROR: 26, E_BAD_HOST_IP: 27, E_BAD_HOST_TLD: 28, E_MECH_AFTER_ALL: 29, E_INCLUDE_RETURNED_NONE: 30;
+    const E_RECURSIVE: 31, E_MULTIPLE_RECORDS: 32;
+    /** The character of a result by its number; there is nothing at 0. */
+    const resultChrMap: string[];
+    /** The word of a result by its number; there is nothing at 0. */
+    const resultStrMap: string[];
+    /**
+     * Checks whether an address may send for the domain of a sender, or for the name in HELO when there is no sender. Waits.
+     * @param options lax: forgive a record what the standard calls an error, where its author's wish can be guessed
+     */
+    function check(address: string, sender: SmtpPath | string | null, helo?: string | null, options?: { lax?: boolean }): SpfOutcome;
+    /** Checks whether an address may call itself so in HELO. Waits. */
+    function checkHelo(address: string, helo: string): SpfOutcome;
+}
+
+/** SPF as the predecessor had it; `Spf.check` is the one to write today. */
+declare class SpfServer {
+    /** @param dnsType `Spf.DNS_RESOLV`, `Spf.DNS_CACHE` or `Spf.DNS_ZONE`; all use the program's resolver */
+    constructor(dnsType: number);
+    /** Checks the MAIL FROM identity. Waits. @param from an address, or a domain */
+    query(ip: string, from: string): SpfResponse;
+}
+
+/** What `SpfServer.query` returns; `result`, `status`, `errcode` and `reason` are numbers of `Spf`. */
+declare class SpfResponse {
+    result: number;
+    status: number;
+    errcode: number;
+    reason: number;
+    /** A whole Received-SPF field. */
+    spfRecord: string;
+    /** Its value. */
+    spfValue: string;
+    headerComment: string | null;
+    smtpComment: string | null;
+    explanation: string | null;
+    errors: Array<{ code: number; message: string; isError: boolean }>;
+}
+
 /** Log, settings, output, and facts about the program. */
 declare namespace Sys {
     const LOG_EMERG: 0, LOG_ALERT: 1, LOG_CRIT: 2, LOG_ERR: 3, LOG_WARNING: 4, LOG_NOTICE: 5, LOG_INFO: 6, LOG_DEBUG: 7;
@@ -505,6 +573,9 @@ interface MailfilterLibrary {
     SmtpPath: typeof SmtpPath;
     SmtpResponse: typeof SmtpResponse;
     SmtpServer: typeof SmtpServer;
+    Spf: typeof Spf;
+    SpfResponse: typeof SpfResponse;
+    SpfServer: typeof SpfServer;
     Sys: typeof Sys;
 }
 declare module 'mailfilter' {

@@ -164,7 +164,7 @@ class Timeouts(_Numbers):
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
           "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
           "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
-          "dns_cache_entries": 1, "dns_in_flight": 1}
+          "dns_cache_entries": 0, "dns_in_flight": 1}
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Limits(_Numbers):
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
     of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
     `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
-    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps. `dns_in_flight`: look-ups
+    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none. `dns_in_flight`: look-ups
     that it has under way at one time; the next one is "unavailable".
     """
 

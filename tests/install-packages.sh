@@ -73,3 +73,19 @@ if [ "$need" = test ] && command -v npm >/dev/null 2>&1 && ! grep -qsx "$modules
         echo "$modules could not be installed; their tests will be skipped" >&2
     fi
 fi
+
+# The published test suites of SPF, DKIM and ARC lie in the source distributions of these libraries.
+suites=build/suites
+sources='pyspf==2.0.14 dkimpy==1.1.8'
+if [ "$need" = test ] && ! grep -qsx "$sources" "$suites/fetched"; then
+    echo "fetching the test suites of $sources into $suites"
+    mkdir -p "$suites"
+    # shellcheck disable=SC2086
+    if "$python" -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$suites" $sources \
+            >"$suites/pip.log" 2>&1 </dev/null && for archive in "$suites"/*.tar.gz; do tar -xzf "$archive" -C "$suites"; done; then
+        echo "$sources" > "$suites/fetched"
+    else
+        tail -n 5 "$suites/pip.log" >&2
+        echo "$sources could not be fetched; the tests that need them will be skipped" >&2
+    fi
+fi

@@ -13,7 +13,7 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js", "body.js",
-         "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "server.js", "modules.js", "engine.js")
+         "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "spf.js", "server.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -25,6 +25,7 @@ ON_DEMAND = {
     "modules.js": frozenset(("require",)),
     "together.js": frozenset(("all",)),
     "dns.js": frozenset(("Dns",)),
+    "spf.js": frozenset(("Spf", "SpfServer", "SpfResponse")),
 }
 
 # What tracebacks call a file of the library: this and its name.

@@ -6,6 +6,7 @@ from mailfilter.policy import client_operations as client
 from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
+from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import system_operations as system
 from mailfilter.policy import together_operations as together
 from mailfilter.policy.operation import Operation
@@ -48,6 +49,8 @@ OPERATIONS = (
               failure="gives a number"),
     Operation("dns.reverse", dns.reverse, (str,), waits=True, deadline="dns", failure="gives null"),
     Operation("dns.iprev", dns.iprev, (str,), waits=True, deadline="dns", failure="gives temperror"),
+    Operation("spf.check", sender.spf, (str, str, str, bool), waits=True, deadline="20 s (RFC 7208 §4.6.4)",
+              failure="gives temperror"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -2,8 +2,9 @@
 
 Nothing here blocks and no thread is used: c-ares tells which of its sockets want reading or writing, the loop watches
 them. Facts about c-ares that the code answers to:
-- it has a cache of its own that nothing bounds but time (1.2 KiB a name, up to an hour): whoever uses a channel
-  replaces it after a number of queries;
+- it has a cache of its own, which nothing bounds but time (1.2 KiB a name), and which keeps "no such record" for an
+  hour where the answer says nothing: it is switched off, which pycares has no argument for; whoever uses a channel
+  replaces it after a number of queries all the same;
 - a callback that raises leaks the channel: ours never do;
 - destroying a channel runs callbacks on another thread: everything is cancelled on the loop first.
 
@@ -20,6 +21,32 @@ __all__ = ["Channel"]
 TRIES = 2
 """How often each server is asked."""
 
+# <ares.h>: the option that qcache_max_ttl of struct ares_options is set; 0 switches the cache off.
+_ARES_OPT_QUERY_CACHE = 1 << 21
+
+
+class _WithoutCache:
+    """Stands for pycares' library while a channel is made, and adds one option."""
+
+    def __init__(self, library):
+        self._library = library
+
+    def __getattr__(self, name):
+        return getattr(self._library, name)
+
+    def ares_init_options(self, channel, options, mask):
+        options.qcache_max_ttl = 0
+        return self._library.ares_init_options(channel, options, mask | _ARES_OPT_QUERY_CACHE)
+
+
+def _new_channel(**arguments):
+    library = pycares._lib
+    pycares._lib = _WithoutCache(library)
+    try:
+        return pycares.Channel(**arguments)
+    finally:
+        pycares._lib = library
+
 
 class Channel:
     """A c-ares channel whose sockets and timer are the loop's."""
@@ -34,7 +61,7 @@ class Channel:
         self._retired = None
         # c-ares doubles the time-out at the second try: a third of the deadline leaves room for both.
         try:
-            self._ares = pycares.Channel(
+            self._ares = _new_channel(
                 servers=servers, timeout=deadline_s / 3, tries=TRIES, lookups="b", domains=[],
                 sock_state_cb=self._socket_changed)
         except pycares.AresError as error:

@@ -28,12 +28,21 @@ def question(name, rows):
     return [status, None, rows if status == "found" else [], [], []]
 
 
+def spf_outcome(who, asked):
+    result = who.rpartition("@")[2].partition(".")[0]
+    result = "pass" if result == "helo" else result
+    mechanism = "ip4:192.0.2.1" if result in ("pass", "fail", "softfail") else None
+    problem = "some reason" if result.endswith("error") else None
+    return [result, "mailfrom", asked, mechanism, None, problem, "header", "comment"]
+
+
 WAITED = {
     "maildir.deliver": lambda path, headers, body, folder: "delivered",
     "dns.lookup": lambda name, kind, seconds: looked_up(name, seconds, [[name, 15, 60, "10 mx.example.org",
                                                                          ["preference", 10, "exchange", "mx.example.org"]]]),
     "dns.question": lambda name, kind, seconds: question(name, [[name, 15, 60, "10 mx.example.org", []]]),
     "dns.iprev": lambda address: ["pass", "client.example", ["client.example", "other.example"]],
+    "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port: 7,
     "client.reply": lambda handle: [250, ["fine"]],

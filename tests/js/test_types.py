@@ -203,7 +203,7 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
-        Dns: names(Dns)
+        Dns: names(Dns), Spf: names(Spf), SpfServer: names(SpfServer.prototype)
     };
     SmtpServer.fields = {
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')), SmtpPath: names(new SmtpPath()),
@@ -228,7 +228,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Dns", "Sys"):
+    if name in ("Dns", "Spf", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -238,7 +238,8 @@ def declared(name):
     return members
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Sys"])
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Spf",
+                                  "SpfServer", "Sys"])
 def test_what_is_declared_is_there_and_the_other_way_round(name):
     there = set(statics()["told"][name]) | set(statics()["fields"].get(name, ()))
     asked_only_if_defined = {member for member, optional in declared(name).items() if optional}

@@ -190,7 +190,7 @@ def test_handlers_are_documented():
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_handlers_that_are_mentioned_exist(page):
-    known = defaults() | {*inbound._OPTIONAL.values(), "smtpBody", "smtpClient"}
+    known = defaults() | {*inbound._OPTIONAL.values(), "smtpBody", "smtpClient", "smtpComment"}
     for name in re.findall(r"\bsmtp[A-Z]\w+", text_of(page)):
         assert name in known, name
 
@@ -262,6 +262,8 @@ PROBE = """
         return {
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
+            SpfServer: ['query'],
+            SpfResponse: Object.getOwnPropertyNames(SpfResponse.prototype), Spf: Object.getOwnPropertyNames(Spf),
             Dns: Object.getOwnPropertyNames(Dns).filter(function (name) { return !/^t_/.test(name); })
         };
     }());
@@ -284,7 +286,8 @@ def test_every_global_has_its_section(api):
     assert set(sections) - {"body"} == set(api["told"])
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Sys"])
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Spf", "SpfServer",
+                                  "Sys"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
     words = set(re.findall(r"\w+", " ".join(coded(text))))

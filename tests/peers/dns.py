@@ -113,18 +113,19 @@ class _Datagrams(asyncio.DatagramProtocol):
 class DnsThread:
     """The same in a thread of its own, for tests whose program runs elsewhere: `with DnsThread(zone) as server:`.
 
-    address, asked: as of DnsServer.
+    address, asked, zone: as of DnsServer. kind: the class of the server.
     """
 
-    def __init__(self, zone):
+    def __init__(self, zone, kind=DnsServer):
         self.zone = zone
+        self.kind = kind
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     async def _serve(self):
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with DnsServer(self.zone) as server:
-            self.address, self.asked, self.zone = server.address, server.asked, server.zone
+        async with self.kind(self.zone) as server:
+            self.server, self.address, self.asked, self.zone = server, server.address, server.asked, server.zone
             self._ready.set()
             await self._stop.wait()
 

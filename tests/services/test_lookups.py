@@ -159,6 +159,16 @@ def test_an_answer_without_ttl_is_asked_for_every_time_and_merged_while_it_is_on
     run(test, {("example.org", "A"): ["example.org 0 IN A 192.0.2.1"]})
 
 
+def test_without_a_cache_every_question_goes_out(run):
+    """c-ares would keep "no such record" for an hour where no SOA says how long."""
+    async def test(resolver, server):
+        for _ in range(3):
+            for name in ("empty.example.org", "example.org", "none.example.org"):
+                await resolver.answer(name, 1)
+        assert len(server.asked) == 9
+    run(test, {("empty.example.org", "A"): [], ("example.org", "A"): ["example.org 300 IN A 192.0.2.1"]}, cache_entries=0)
+
+
 def test_a_question_that_is_taken_back_is_not_answered(run):
     async def test(resolver, server):
         answers = []
