@@ -17,7 +17,7 @@ __all__ = ["Limits", "Settings", "Timeouts", "assignments", "parse_dns_server", 
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DNS_SERVER = re.compile(r"\[(?P<bracketed>[^\[\]]+)\](?::(?P<port>[0-9]{1,5}))?"
-                         r"|(?P<address>[0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?::(?P<other_port>[0-9]{1,5}))?")
+                         r"|(?P<address>[0-9.]+|[0-9a-fA-F.]*(?::[0-9a-fA-F.]*){2,})(?::(?P<other_port>[0-9]{1,5}))?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h)?")
 _DURATION_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -180,8 +180,8 @@ class Limits(_Numbers):
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
     of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
     `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
-    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none. `dns_in_flight`: look-ups
-    that it has under way at one time; the next one is "unavailable".
+    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none.
+    `dns_in_flight`: look-ups that it has under way at one time; the next one is "unavailable".
     """
 
     line_bytes: int = 2048

@@ -1,4 +1,7 @@
-"""The test suites of RFC 7208 and RFC 4408, and those of pyspf, through Spf.check of a policy, with DNS packets from a server of the test's own."""
+"""The test suites of RFC 7208 and RFC 4408, and pyspf's own, through Spf.check of a policy.
+
+Look-ups are DNS packets to and from a server of the test's own.
+"""
 import json
 
 import pytest
@@ -20,7 +23,9 @@ SmtpServer.prototype.smtpVrfy = function (text) {
 """
 
 # What is answered differently on purpose, with the reason.
-DIFFERENT = {"test:default-modifier-harsh": "asks for pyspf's mode for validators, whose result `ambiguous` RFC 7208 does not have"}
+DIFFERENT = {
+    "test:default-modifier-harsh": "asks for pyspf's mode for validators, whose result `ambiguous` RFC 7208 does not have",
+}
 
 
 def scenarios():
@@ -57,7 +62,8 @@ def test_suite(dns, session, scenario, test, request):
     different = DIFFERENT.get(request.node.callspec.id)
     if different:
         pytest.skip(different)
-    reply = session.command(b"VRFY " + json.dumps([test["host"], test["mailfrom"], test["helo"], test.get("strict", 1) == 0]).encode())
+    question = [test["host"], test["mailfrom"], test["helo"], test.get("strict", 1) == 0]
+    reply = session.command(b"VRFY " + json.dumps(question).encode())
     assert reply.code == 252, reply
     result, explanation, identity, problem = json.loads(b" ".join(reply.lines).decode())
     wanted = test["result"] if isinstance(test["result"], list) else [test["result"]]
