@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 import pycares
 
+from mailfilter import metrics
 from mailfilter.errors import ServiceUnavailable
 from mailfilter.services import dns_packet, reverse_names
 from mailfilter.services.dns_answer import (
@@ -58,6 +59,10 @@ nothing (RFC 9520 §3.2)."""
 
 CHANNEL_QUERIES = 10000
 """After how many questions a c-ares channel, and its cache with it, is replaced."""
+
+_ASKED, _CACHED, _MERGED = (metrics.slot("dns_questions_total", how) for how in ("asked", "cached", "merged"))
+_BUSY, _FULL = metrics.slot("limits_total", "dns_in_flight"), metrics.slot("limits_total", "dns_cache_entries")
+_LATE = metrics.slot("timeouts_total", "dns")
 
 _STATUS = {
     pycares.errno.ARES_ENOTFOUND: NXDOMAIN,
@@ -113,16 +118,19 @@ class Resolver:
         known = self._known(key)
         if known is not None:
             self.answered_from_cache += 1
+            metrics.count(_CACHED)
             return known
         running = self._running.get(key)
         if running is None:
             if self.closed or len(self._running) >= self.in_flight:
+                metrics.count(_BUSY)
                 return Answer(UNAVAILABLE, name, kind,
                               reason="the resolver is closed" if self.closed else "too many look-ups at one time")
             running = self._running[key] = _Running(self, key, name)
             self._start(running)
         else:
             self.merged += 1
+            metrics.count(_MERGED)
         question = _Question(running, done)
         running.questions.add(question)
         return question
@@ -193,6 +201,7 @@ class Resolver:
 
     def _start(self, running):
         self.asked += 1
+        metrics.count(_ASKED)
         kind = running.key[1]
         running.timer = self._loop.call_later(self.deadline_s, running.expire)
         try:
@@ -232,6 +241,7 @@ class Resolver:
         if answer.ttl > 0:
             self._cache[running.key] = (answer, self._loop.time() + answer.ttl)
             if len(self._cache) > self.cache_entries:
+                metrics.count(_FULL)
                 self._cache.popitem(last=False)
 
 
@@ -281,6 +291,7 @@ class _Running:
         self.settle(answer)
 
     def expire(self):
+        metrics.count(_LATE)
         self.settle(Answer(TIMEOUT, self.name, self.key[1], reason=f"no answer within {self.resolver.deadline_s:g} s"))
 
     def settle(self, answer):
