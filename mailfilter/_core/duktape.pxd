@@ -73,6 +73,7 @@ cdef extern from "watch.h":
         const char *file
     ctypedef struct watch_report:
         int crashed
+        int native
         int count
         watch_place *places
     unsigned watch_most_ms()

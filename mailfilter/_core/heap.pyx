@@ -78,13 +78,15 @@ class HeapDead(Exception):
 class HeapStopped(HeapDead):
     """The watchdog stopped JavaScript that used up its time, or in which the engine itself failed; the heap is dead.
 
-    places: [(file, line), …] of where it was, innermost first, as far as known. The attributes of a ScriptError are
+    places: [(file, line), …] of where it was, innermost first, as far as known. native: whether a function of the engine
+    was running there (a regular expression), and not JavaScript itself. The attributes of a ScriptError are
     there, too, so that both are reported alike.
     """
 
-    def __init__(self, message, places):
+    def __init__(self, message, places, native=False):
         super().__init__(message)
         self.places = places
+        self.native = native
         self.name, self.message = "Stopped", message
         self.file, self.line = places[0] if places else (None, None)
         self.stack = "".join(f"    at ? ({file}:{line})\n" for file, line in places)
@@ -296,7 +298,7 @@ cdef class Heap:
             places = [((<bytes>report.places[i].file).decode("utf-8", "replace"), report.places[i].line)
                       for i in range(report.count)]
             raise HeapStopped("the JavaScript engine failed (it touched memory that is not there)" if report.crashed
-                              else f"stopped after {budget_ms} ms of CPU", places)
+                              else f"stopped after {budget_ms} ms of CPU", places, report.native != 0)
         if status == c.STEP_DEAD:
             raise HeapDead("the JavaScript heap is dead" + (": memory limit reached" if self.over_limit else ""))
         if type(value) is not tuple:

@@ -123,7 +123,7 @@ static duk_ret places(duk_context *ctx, void *udata) {
             strncpy(place->file, file, WATCH_NAME_BYTES - 1);
             place->file[WATCH_NAME_BYTES - 1] = 0;
             report.count++;
-        }
+        } else if (level == -1) report.native = 1;
         duk.pop_n(ctx, 3);
     }
     return 0;
@@ -135,7 +135,7 @@ static void look(void) {
     struct sigaction mine = {.sa_handler = on_bad_memory, .sa_flags = SA_NODEFER};
     arena *region = running->region;
     duk_context *ctx = running->in_coroutine && region->coroutine ? region->coroutine : region->context;
-    report.count = 0;
+    report.count = report.native = 0;
     sigaction(SIGSEGV, &mine, &old_segv);
     sigaction(SIGBUS, &mine, &old_bus);
     looking = 1;

@@ -36,6 +36,7 @@ typedef struct watch_place {
 
 typedef struct watch_report {
     int crashed;                /* it touched memory that is not there, before its time was up */
+    int native;                 /* the innermost function was one of the engine's own, not JavaScript */
     int count;
     watch_place places[WATCH_PLACES];
 } watch_report;

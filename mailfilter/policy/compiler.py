@@ -13,6 +13,7 @@ from importlib import metadata
 from mailfilter._core.heap import Heap, HeapDead, HeapStopped, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect, engine
+from mailfilter.policy.lexer import code_only
 from mailfilter.policy.program_cache import ProgramCache
 from mailfilter.policy.sourcemap import LineMap, MapError
 
@@ -42,7 +43,7 @@ class Program:
         compilers: the names of those that had a part in it; empty when code is the file as it is.
     """
 
-    __slots__ = ("name", "text", "code", "map", "compilers")
+    __slots__ = ("name", "text", "code", "map", "compilers", "_seen")
 
     def __init__(self, name, text, code, lines=None, compilers=()):
         self.name = name
@@ -50,6 +51,14 @@ class Program:
         self.code = code
         self.map = lines
         self.compilers = tuple(compilers)
+        self._seen = None
+
+    @property
+    def seen(self):
+        """The author's text with all that is no code made blank."""
+        if self._seen is None:
+            self._seen = code_only(self.text)
+        return self._seen
 
     def places(self, line):
         """The (line, column) pairs of the author's text, from 1, that line `line` of the code was made of.

@@ -1,43 +1,112 @@
 """Turns what the JavaScript engine reports into a PolicyError that names file, line and column of the policy.
 
-The engine knows lines of the code it runs. A Program tells which lines of the author's they were made of; the column is
-found there by the words of the message, or is where the statement begins.
+The engine knows lines of the code it runs, and of a statement of several lines often the wrong one. A Program tells which
+lines of the author's they were made of; the words of the message, or the name of the function that was called, tell which of
+the statement's lines it is and where in it.
 
 Must not know: sessions, operations, logs, how anything is compiled.
 """
 import re
 
 from mailfilter.errors import PolicyError
-from mailfilter.policy import dialect
+from mailfilter.policy import dialect, lexer
 
 __all__ = ["from_dead_heap", "from_script_error"]
 
-_FRAME = re.compile(r"^\s+at .*?\((.+):(\d+)\)", re.MULTILINE)
+_FRAME = re.compile(r"^\s+at (.*?) ?\((.+):(\d+)\)", re.MULTILINE)
 _UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
+# The engine sometimes tells the line of a statement before; so many are looked through for the words of the message.
+_LATE = 3
+
+_LOOP = re.compile(r"(?<![\w$.])(?:for|while|do)(?![\w$])")
 _WORDS = (
     re.compile(r"(?:identifier|property) '([^']+)'"),
     re.compile(r"^'?([A-Za-z_$][\w$]*)'? (?:is )?not "),
+    re.compile(r"^[a-z]+\.([a-z]+) can"),          # an operation: that the method has its name is likely
 )
 
 
-def _place(programs, file, line, message):
-    """The place that a line of a program's code comes from. One compiled line may have been several: then the one
-    that has the words of the message counts."""
-    program = programs.get(file)
-    places = program.places(line) if program is not None else []
-    for number, _ in places if len(places) > 1 else ():
-        column = _word(message, program.line(number) or "")
-        if column is not None:
-            return program, number, column
-    return (program, *places[0]) if places else None
+class _Clues:
+    """What tells where in a statement an error is: words of the message, the function that was called from there."""
+
+    def __init__(self, message, callee=None):
+        self.words = [found[1] for found in (pattern.search(message) for pattern in _WORDS) if found]
+        if callee and re.fullmatch(r"[A-Za-z_$][\w$]*", callee):
+            self.words.append(callee)
+
+    def column(self, text):
+        """Where in a line of code the first word that it has begins, from 1; None: it has none."""
+        for word in self.words:
+            found = re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text)
+            if found:
+                return found.start() + 1
+        return None
 
 
-def _nearest(programs, stack):
-    """For an error in what the compiler added, without a line of the author's below it (a tail call leaves none)."""
-    for file, line in _FRAME.findall(stack or ""):
-        places = programs[file].places_near(int(line)) if file in programs else []
+def _place(program, line, clues, message):
+    """(line, column) of the author's for a line of the program's code; None when that line is the compiler's own."""
+    places = program.places(line)
+    if not places:
+        return None
+    lines = program.seen.split("\n")
+    numbers = [number for number, _ in places]
+    # A compiled line may have been several; in the author's text the statement goes on above and below.
+    first, last = lexer.statement(lines, numbers[0])
+    later, end = [], last
+    for _ in range(_LATE):
+        if end < len(lines):
+            later += range(end + 1, lexer.statement(lines, end + 1)[1] + 1)
+            end = later[-1]
+    near = [*numbers, *range(numbers[0] + 1, last + 1), *range(numbers[0] - 1, first - 1, -1)]
+    # What stands in quotes in the policy's text, a computed property, comes second.
+    for where, texts in ((near, lines), (numbers, program.text.split("\n")), (later, lines)):
+        for number in dict.fromkeys(where):
+            column = clues.column(texts[number - 1])
+            if column is not None:
+                return number, column
+    # Without such a word: the throw, or where the message is written. A call is told by its last line, so upwards.
+    for number in dict.fromkeys((*numbers, *range(numbers[0] - 1, first - 1, -1))):
+        found = re.search(r"(?<![\w$.])throw(?![\w$])", lines[number - 1]) or (
+            len(message) > 3 and re.search(re.escape(message), program.line(number) or ""))
+        if found:
+            return number, found.start() + 1
+    number, known = places[0]
+    return number, _first_column(program.line(number) or "", known)
+
+
+def _first_column(text, known=None):
+    if known is not None and known <= len(text):
+        return known
+    found = re.search(r"\S", text)
+    return found.start() + 1 if found else 1
+
+
+def _frames(programs, stack):
+    """(program, line, name of the function called from there or None) for the policy's own frames, innermost first."""
+    callee = None
+    for name, file, line in _FRAME.findall(stack or ""):
+        if file in programs:
+            yield programs[file], int(line), callee
+        callee = name
+
+
+def _found(programs, error, stack, message):
+    """(program, line, column) or None."""
+    for program, line, callee in _frames(programs, stack):
+        place = _place(program, line, _Clues(message, callee), message)
+        if place is not None:
+            return program, *place
+    if error.file in programs and error.line:
+        place = _place(programs[error.file], error.line, _Clues(message), message)
+        if place is not None:
+            return programs[error.file], *place
+    # In what the compiler added, without a line of the author's below it (a tail call leaves none).
+    for program, line, _ in _frames(programs, stack):
+        places = program.places_near(line)
         if places:
-            return programs[file], *places[0]
+            number, known = places[0]
+            column = _Clues(message).column(program.line(number) or "")
+            return program, number, column or _first_column(program.line(number) or "", known)
     return None
 
 
@@ -52,52 +121,30 @@ def from_script_error(error, programs, thrown_at=None):
     remedy = dialect.unknown_name(name[1]) if name else None
     if remedy:
         message += f" ({remedy})"
-    found = None
-    for file, line in _FRAME.findall(error.stack or thrown_at or ""):
-        found = found or _place(programs, file, int(line), str(error.message))
-    if found is None:
-        found = _place(programs, error.file, error.line, str(error.message))
-    if found is None:
-        found = _nearest(programs, error.stack or thrown_at)
+    found = _found(programs, error, error.stack or thrown_at, str(error.message))
     if found is None:
         return PolicyError(message)
     program, line, column = found
-    text = program.line(line)
-    return PolicyError(message, program.name, line, _column(str(error.message), text, column), text)
+    return PolicyError(message, program.name, line, column, program.line(line))
 
 
 def from_dead_heap(error, programs, name):
-    """A PolicyError for a HeapDead; one that was stopped (HeapStopped) tells where it was. name: the policy's file."""
-    for file, line in getattr(error, "places", ()):
-        found = _place(programs, file, line, "")
-        if found is not None:
-            program, number, column = found
-            text = program.line(number)
-            return PolicyError(str(error), program.name, number, _column("", text, column), text)
+    """A PolicyError for a HeapDead; one that was stopped (HeapStopped) tells where it was. name: the policy's file.
+
+    A loop that calls nothing does not write down where it is: then the place is that of the last call before it.
+    """
+    for depth, (file, line) in enumerate(getattr(error, "places", ())):
+        places = programs[file].places(line) if file in programs else []
+        if places:
+            program, (number, known) = programs[file], places[0]
+            if depth == 0 and not error.native:
+                here = _LOOP.search(program.seen.split("\n")[number - 1])
+                loop = None if here else lexer.loop_after(program.seen, number)
+                if here:
+                    known = here.start() + 1
+                elif loop is not None:
+                    number = program.seen.count("\n", 0, loop) + 1
+                    known = loop - program.seen.rfind("\n", 0, loop)
+            text = program.line(number) or ""
+            return PolicyError(str(error), program.name, number, _first_column(text, known), text)
     return PolicyError(str(error), name)
-
-
-def _word(message, text):
-    """The column, from 1, of the name that a message quotes, or None."""
-    for pattern in _WORDS:
-        for word in pattern.findall(message):
-            found = re.search(rf"(?<![\w$]){re.escape(word)}(?![\w$])", text)
-            if found:
-                return found.start() + 1
-    return None
-
-
-def _column(message, text, known=None):
-    """Where in the line the message points: the name it quotes, else a throw, else what is known, else the first character."""
-    if text is None:
-        return None
-    column = _word(message, text)
-    if column is not None:
-        return column
-    found = re.search(r"\bthrow\b", text)
-    if found:
-        return found.start() + 1
-    if known is not None and known <= len(text):
-        return known
-    found = re.search(r"\S", text)
-    return found.start() + 1 if found else 1
