@@ -67,7 +67,7 @@ def _place(program, line, clues, message):
     # Without such a word: the throw, or where the message is written. A call is told by its last line, so upwards.
     for number in dict.fromkeys((*numbers, *range(numbers[0] - 1, first - 1, -1))):
         found = re.search(r"(?<![\w$.])throw(?![\w$])", lines[number - 1]) or (
-            len(message) > 3 and re.search(re.escape(message), program.line(number) or ""))
+            lines[number - 1].strip() and len(message) > 3 and re.search(re.escape(message), program.line(number) or ""))
         if found:
             return number, found.start() + 1
     number, known = places[0]
