@@ -131,8 +131,11 @@
     };
 
     function loop(job) {
+        var result;
         for (;;) {
-            job = yieldTo(perform(job));
+            result = perform(job);
+            job = null;             // a message's header is not kept until the next command
+            job = yieldTo(result);
         }
     }
 

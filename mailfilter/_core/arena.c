@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 enum { HEADER = 8, STEP = 8, SMALL = 63, PAGE = 4096, FREE = 1 /* in a header, while blocks are merged */ };
+enum { TABLE_SPAN = 1 << 21 };      /* what one of the system's page tables maps */
 
 static arena *pool[ARENA_POOL_LIMIT];
 static size_t pooled, in_use;
@@ -174,6 +175,26 @@ void arena_begin(arena *a, size_t cap) {
     a->top = arena_first_block();
 }
 
+/* Address space for a region, beginning where a page table does: what it keeps of the system's memory, 4 KiB for every 2 MiB
+ * that were written in, then is its own and can be given back with its pages. It is as large as those pages once they sleep. */
+static void *map(size_t bytes) {
+    char *got = mmap(NULL, bytes + TABLE_SPAN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED) return NULL;
+    size_t before = -(uintptr_t)got & (TABLE_SPAN - 1);
+    if (before) munmap(got, before);
+    if (before < TABLE_SPAN) munmap(got + before + bytes, TABLE_SPAN - before);
+    return got + before;
+}
+
+/* Bytes of address space of a region with this cap: whole page tables. */
+static size_t mapped(size_t cap) { return (cap + ARENA_SLACK + TABLE_SPAN - 1) & ~(size_t)(TABLE_SPAN - 1); }
+
+void arena_empty(arena *a, size_t cap) {
+    size_t bytes = mapped(cap);
+    if (mmap(a, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        madvise(a, bytes, MADV_DONTNEED);       /* too many mappings to split one for a moment: only its pages, then */
+}
+
 arena *arena_open(size_t cap) {
     arena *a = NULL;
     if (cap > ARENA_LARGEST_CAP) cap = ARENA_LARGEST_CAP;
@@ -185,8 +206,8 @@ arena *arena_open(size_t cap) {
             break;
         }
     if (!a) {
-        a = mmap(NULL, cap + ARENA_SLACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (a == MAP_FAILED) return NULL;
+        a = map(mapped(cap));
+        if (!a) return NULL;
     }
     arena_begin(a, cap);
     in_use++;
@@ -205,7 +226,7 @@ void arena_close(arena *a) {
         while (i < pooled && pool[i]->cap == a->cap) i++;
         arena *given_up = i < pooled ? pool[i] : a;
         if (i < pooled) pool[i] = pool[--pooled];
-        munmap(given_up, given_up->cap + ARENA_SLACK);
+        munmap(given_up, mapped(given_up->cap));
         if (given_up == a) return;
     }
     /* Pages far above what a usual session touches go back to the system. */

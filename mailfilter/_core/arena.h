@@ -48,6 +48,9 @@ arena *arena_open(size_t cap);
 void arena_begin(arena *a, size_t cap);
 /* Forget the heap and keep the region for the next one, or return it to the system. */
 void arena_close(arena *a);
+/* Give all memory of a region of arena_open back to the system, with the page tables. From then on it is all zeros, its header,
+ * too, and still reserved. */
+void arena_empty(arena *a, size_t cap);
 /* Regions in the pool now, and regions in use now (for leak checks). */
 size_t arena_pooled(void);
 size_t arena_in_use(void);

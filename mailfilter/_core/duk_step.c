@@ -174,12 +174,13 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     arena *region = job->region;
     duk_context *ctx = region->context;
     duk_host *host = region->host;
+    duk_frame frames[HOST_NESTING_LIMIT + 1] = {{0}};
     sigjmp_buf here, *outer = fatal_exit;
     watch_slice slice;
     enum step_status status;
     int jumped;
     if (!ctx) return STEP_DEAD;
-    duk_host_clear(host);
+    host->frames = frames;
     region->denied = 0;                     /* only what this entry meets counts for its error */
     fatal_exit = &here;
     jumped = sigsetjmp(here, 0);
@@ -187,7 +188,7 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
         watch_end(&slice);
         region->context = NULL;
         fatal_exit = outer;
-        duk_host_clear(host);
+        duk_host_leave(host);
         return jumped == 2 ? STEP_STOPPED : STEP_DEAD;
     }
     watch_begin(&slice, region, job->in_coroutine, &here, budget_ms);
@@ -202,13 +203,13 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     if (watch_end(&slice)) {
         region->context = NULL;
         fatal_exit = outer;
-        duk_host_clear(host);
+        duk_host_leave(host);
         return STEP_STOPPED;
     }
     fatal_exit = outer;
-    *result = host->frames[0].result;                    /* the reference moves to the caller */
-    host->frames[0].result = NULL;
-    duk_host_clear(host);
+    *result = frames[0].result;             /* the reference moves to the caller */
+    frames[0].result = NULL;
+    duk_host_leave(host);
     return status;
 }
 
@@ -242,18 +243,21 @@ enum step_status step_call(arena *region, int entry, PyObject *arguments, unsign
 }
 
 void step_collect(arena *region, unsigned budget_ms) {
+    duk_host *host = region->host;
+    duk_frame frames[HOST_NESTING_LIMIT + 1] = {{0}};
     sigjmp_buf here, *outer = fatal_exit;
     watch_slice slice;
     if (!region->context) return;
+    host->frames = frames;
     fatal_exit = &here;
     if (sigsetjmp(here, 0)) {
         watch_end(&slice);
         region->context = NULL;
-        duk_host_clear(region->host);
     } else {
         watch_begin(&slice, region, 0, &here, budget_ms);
         duk.gc(region->context, 0);
         if (watch_end(&slice)) region->context = NULL;
     }
+    duk_host_leave(host);
     fatal_exit = outer;
 }

@@ -15,9 +15,11 @@ void duk_frame_clear(duk_frame *frame) {
     }
 }
 
-void duk_host_clear(duk_host *host) {
+void duk_host_leave(duk_host *host) {
+    if (!host->frames) return;
     for (unsigned i = 0; i <= host->depth; i++) duk_frame_clear(&host->frames[i]);
     host->depth = 0;
+    host->frames = NULL;
 }
 
 static void refuse(duk_context *ctx, const char *what) {

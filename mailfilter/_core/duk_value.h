@@ -49,7 +49,8 @@ typedef struct duk_frame {
 typedef struct duk_host {
     void *owner;                        /* the Heap object (borrowed; it owns this struct) */
     unsigned depth;                     /* the frame in use; 0: the call from outside */
-    duk_frame frames[HOST_NESTING_LIMIT + 1];
+    duk_frame *frames;                  /* HOST_NESTING_LIMIT + 1 of them while JavaScript runs, on the C stack: an idle
+                                         * heap has none */
 } duk_host;
 
 static inline duk_frame *host_frame(duk_host *host) { return &host->frames[host->depth]; }
@@ -57,7 +58,7 @@ static inline duk_frame *host_frame(duk_host *host) { return &host->frames[host-
 /* Drop what one frame anchors. Cannot throw. */
 void duk_frame_clear(duk_frame *frame);
 /* Drop what all frames anchor, and leave them. Cannot throw. */
-void duk_host_clear(duk_host *host);
+void duk_host_leave(duk_host *host);
 
 /* Push a Python value (borrowed reference). */
 void value_push(duk_context *ctx, duk_host *host, PyObject *value, int depth);

@@ -24,7 +24,7 @@ cdef extern from "arena.h" nogil:
 cdef extern from "duk_value.h":
     ctypedef struct duk_host:
         void *owner
-    void duk_host_clear(duk_host *host)
+    void duk_host_leave(duk_host *host)
     PyObject *value_undefined
 
 cdef extern from "duk_step.h":

@@ -196,7 +196,7 @@ cdef class Heap:
         if self.running:
             raise RuntimeError("a heap cannot be closed from inside itself")
         if self.region != NULL:
-            c.duk_host_clear(&self.host)
+            c.duk_host_leave(&self.host)
             if self.asleep:
                 self.asleep = False
                 sleeping -= 1

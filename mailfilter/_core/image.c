@@ -300,22 +300,103 @@ static void blank_free(void *data, size_t from, size_t to) {
     }
 }
 
-enum { RELATIVE = 0x80, PACKED_WORD_LIMIT = 5 + 1 + 8 };
+/*
+ * One word that differs takes one octet and what that says: its lower half is the distance from the word before (0: a
+ * number of 7 bits an octet follows, low first), its upper half the kind of the value. The kinds are what engines' heaps
+ * are full of; most words take three octets.
+ */
+enum {
+    KIND_OCTETS = 0,        /* and up to 8: so many octets of the value, low first, the others are zero */
+    KIND_OFFSET = 8,        /* 9, 10, 11: an address in the region: in 1, 2, 3 octets its offset, divided by 8 */
+    KIND_ODD_OFFSET = 12,   /* in 4 octets an offset that is no multiple of 8, or larger */
+    KIND_NUMBER = 13,       /* in 2 octets the uppermost ones: 1.0, 25.0 */
+    KIND_TAG = 14,          /* a tag, and behind it in 2 octets the upper half of an address that lay in its padding */
+    KIND_COUNTED = 15,      /* two octets, and one that belongs into the upper half: flags and references, two sizes */
+    NEAR = 15, PACKED_WORD_LIMIT = 1 + 5 + 8
+};
 
-/* One word: the distance from the word before (7 bits an octet, low first), then how many octets follow and whether
- * they are an offset into the region, then those octets, low first. */
-static unsigned char *pack(unsigned char *out, size_t distance, uint64_t value, uint64_t base, size_t room) {
-    unsigned char kind = 0;
-    for (; distance >= 0x80; distance >>= 7) *out++ = (unsigned char)(distance | 0x80);
-    *out++ = (unsigned char)distance;
-    if (value >= base && value < base + room) {
-        value -= base;
-        kind = RELATIVE;
-    }
-    unsigned char *head = out++;
-    for (; value; value >>= 8, kind++) *out++ = (unsigned char)value;
-    *head = kind;
+static unsigned char *put(unsigned char *out, uint64_t value, unsigned octets) {
+    for (; octets; octets--, value >>= 8) *out++ = (unsigned char)value;
     return out;
+}
+
+static uint64_t get(const unsigned char **in, unsigned octets) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < octets; i++) value |= (uint64_t)*(*in)++ << (8 * i);
+    return value;
+}
+
+static inline unsigned octets_of(uint64_t value) { return value ? (71 - (unsigned)__builtin_clzll(value)) / 8 : 0; }
+
+static unsigned char *pack(unsigned char *out, size_t distance, uint64_t value, uint64_t base, size_t room) {
+    unsigned char *head = out++;
+    unsigned kind;
+    *head = distance <= NEAR ? (unsigned char)distance : 0;
+    if (!*head) {
+        for (; distance >= 0x80; distance >>= 7) *out++ = (unsigned char)(distance | 0x80);
+        *out++ = (unsigned char)distance;
+    }
+    if (value >= base && value < base + room) {
+        uint64_t offset = value - base;
+        if ((offset & 7) || offset >> 27) {
+            kind = KIND_ODD_OFFSET;
+            out = put(out, offset, 4);
+        } else {
+            unsigned octets = offset >> 11 ? octets_of(offset >> 3) : 1;
+            kind = KIND_OFFSET + octets;
+            out = put(out, offset >> 3, octets);
+        }
+    } else if (value && !(value << 16)) {
+        kind = KIND_NUMBER;
+        out = put(out, value >> 48, 2);
+    } else if (value >> 32 && !(value >> 48) && (uint32_t)value <= 0xFF) {
+        kind = KIND_TAG;
+        *out++ = (unsigned char)value;
+        out = put(out, value >> 32, 2);
+    } else if (value >> 32 && !(value >> 40) && (uint32_t)value <= 0xFFFF) {
+        kind = KIND_COUNTED;
+        out = put(out, value, 2);
+        *out++ = (unsigned char)(value >> 32);
+    } else {
+        kind = octets_of(value);
+        out = put(out, value, kind);
+    }
+    *head |= (unsigned char)(kind << 4);
+    return out;
+}
+
+/* The place of the next word, counted from the word before, and its value. */
+static size_t unpack(const unsigned char **in, uint64_t base, uint64_t *value) {
+    unsigned char head = *(*in)++;
+    unsigned kind = head >> 4;
+    size_t distance = head & NEAR;
+    if (!distance)
+        for (unsigned shift = 0;; shift += 7) {
+            distance |= (size_t)(**in & 0x7F) << shift;
+            if (!(*(*in)++ & 0x80)) break;
+        }
+    switch (kind) {
+    case KIND_OFFSET + 1: case KIND_OFFSET + 2: case KIND_OFFSET + 3:
+        *value = base + (get(in, kind - KIND_OFFSET) << 3);
+        break;
+    case KIND_ODD_OFFSET:
+        *value = base + get(in, 4);
+        break;
+    case KIND_NUMBER:
+        *value = get(in, 2) << 48;
+        break;
+    case KIND_TAG:
+        *value = get(in, 1);
+        *value |= get(in, 2) << 32;
+        break;
+    case KIND_COUNTED:
+        *value = get(in, 2);
+        *value |= get(in, 1) << 32;
+        break;
+    default:
+        *value = get(in, kind);
+    }
+    return distance;
 }
 
 int image_hibernate(const image *im, arena *a, remains *r) {
@@ -338,7 +419,7 @@ int image_hibernate(const image *im, arena *a, remains *r) {
     r->bytes = (size_t)(end - packed);
     r->packed = realloc(packed, r->bytes + 1);
     if (!r->packed) r->packed = packed;
-    madvise(a, room, MADV_DONTNEED);        /* from here on the region is all zeros */
+    arena_empty(a, im->cap);
     return 0;
 }
 
@@ -348,16 +429,9 @@ void image_wake(const image *im, arena *a, remains *r) {
     relocate((char *)a, im);
     uint64_t *word = words_of(a);
     for (size_t k = 0, at = 0; k < r->words; k++) {
-        size_t distance = 0;
-        for (unsigned shift = 0;; shift += 7) {
-            distance |= (size_t)(*in & 0x7F) << shift;
-            if (!(*in++ & 0x80)) break;
-        }
-        at += distance;
-        unsigned char kind = *in++;
-        uint64_t value = 0;
-        for (unsigned i = 0; i < (kind & 0x7Fu); i++) value |= (uint64_t)*in++ << (8 * i);
-        word[at] = kind & RELATIVE ? value + (uint64_t)(uintptr_t)a : value;
+        uint64_t value;
+        at += unpack(&in, (uint64_t)(uintptr_t)a, &value);
+        word[at] = value;
     }
     remains_free(r);
 }

@@ -60,8 +60,7 @@ arena *image_copy(const image *im);
  */
 typedef struct remains {
     size_t words;               /* words that differ from the image, or behind it from zero */
-    size_t bytes;               /* what they take: each as its distance from the one before, and its significant
-                                 * octets; an address inside the region as its offset */
+    size_t bytes;               /* what they take: see image.c */
     unsigned char *packed;
 } remains;
 
