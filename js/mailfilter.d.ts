@@ -433,6 +433,50 @@ declare namespace Dns {
     };
 }
 
+/** A blocklist or allow-list for `Dnsbl`. */
+interface DnsblZone {
+    /** The domain of the list. */
+    zone: string;
+    /** What a listing adds to the score. Default 1. */
+    weight?: number;
+    /** Return codes that count, or ranges of them: `['127.0.0.2', '127.0.0.4-127.0.0.11']`. Default: all. */
+    codes?: string | string[];
+    /** Bits of the last octet of a return code, one of which must be set. */
+    mask?: number;
+    /** A listing here makes an end of all others. */
+    allow?: boolean;
+    /** It lists domains, not addresses. */
+    domains?: boolean;
+    /** Called with each record of a listing; what it returns decides whether it counts. */
+    callback?: (record: { name: string; type: number; data: string; zone: string }) => unknown;
+}
+
+/** Blocklists and allow-lists in the DNS (RFC 5782), several at once. */
+declare class Dnsbl {
+    /**
+     * @param zones a name, `[name, weight, codes, callback]` with any of the last three, or an object
+     * @param options threshold: the score from which `listed` is true (default 1); timeout: for all together, in seconds (default 3)
+     */
+    constructor(zones: Array<string | DnsblZone | [string, ...any[]]>, options?: { threshold?: number; timeout?: number });
+    zones: object[];
+    threshold: number;
+    timeout: number;
+    /** Asks about an address, a domain, or several of them. Waits. */
+    check(subjects: string | string[]): {
+        listed: boolean;
+        score: number;
+        /** Whether an allow-list has one of them. */
+        allowed: boolean;
+        hits: Array<{ subject: string; zone: string; weight: number; allow: boolean; codes: string[] }>;
+        /** Lists without an answer. A failure is never a listing. */
+        failed: Array<{ zone: string; reason: string }>;
+        /** Lists that are not asked for a while because they failed. */
+        skipped: string[];
+    };
+    /** The hosts of the links in a text or HTML, without "www.", each once. @param limit at most so many; default 100 */
+    static domainsIn(text: string, limit?: number): string[];
+}
+
 /** The outcome of an SPF check. */
 interface SpfOutcome {
     result: 'pass' | 'fail' | 'softfail' | 'neutral' | 'none' | 'temperror' | 'permerror';
@@ -567,6 +611,7 @@ declare var __dirname: string;
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
     Dns: typeof Dns;
+    Dnsbl: typeof Dnsbl;
     Maildir: typeof Maildir;
     SmtpClient: typeof SmtpClient;
     SmtpHeader: typeof SmtpHeader;

@@ -12,8 +12,9 @@ from mailfilter.errors import PolicyError
 __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_policy", "sources"]
 
 # Order matters: prelude first, engine last; it takes `host` away.
-FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js", "body.js",
-         "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "spf.js", "server.js", "modules.js", "engine.js")
+FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
+         "body.js", "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "server.js",
+         "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -25,6 +26,7 @@ ON_DEMAND = {
     "modules.js": frozenset(("require",)),
     "together.js": frozenset(("all",)),
     "dns.js": frozenset(("Dns",)),
+    "dnsbl.js": frozenset(("Dnsbl",)),
     "spf.js": frozenset(("Spf", "SpfServer", "SpfResponse")),
 }
 

@@ -4,6 +4,7 @@ The names here and those that js/*.js gives to host.now and host.wait are the sa
 """
 from mailfilter.policy import client_operations as client
 from mailfilter.policy import dns_operations as dns
+from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import sender_operations as sender
@@ -49,6 +50,9 @@ OPERATIONS = (
               failure="gives a number"),
     Operation("dns.reverse", dns.reverse, (str,), waits=True, deadline="dns", failure="gives null"),
     Operation("dns.iprev", dns.iprev, (str,), waits=True, deadline="dns", failure="gives temperror"),
+    Operation("dnsbl.check", dnsbl.check, (list, list, (int, float, type(None)), NUMBER), waits=True,
+              deadline="3 s, or as asked", failure="gives what is known"),
+    Operation("dnsbl.hosts", dnsbl.hosts, (str, NUMBER)),
     Operation("spf.check", sender.spf, (str, str, str, bool), waits=True, deadline="20 s (RFC 7208 §4.6.4)",
               failure="gives temperror"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,

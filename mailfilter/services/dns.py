@@ -82,7 +82,8 @@ class Resolver:
     servers: "address:port" texts; None takes the system's (resolv.conf). deadline_s, cache_entries, in_flight,
     channel_queries: as the constants of this file. Nothing is opened before the first question.
 
-    asked: questions that went out; answered_from_cache, merged: those that did not have to.
+    asked: questions that went out; answered_from_cache, merged: those that did not have to. blocklists: what is known of
+    the blocklists asked through it (a dnsbl.Lists), or None.
     """
 
     def __init__(self, *, servers=None, deadline_s=DEADLINE_S, cache_entries=CACHE_ENTRIES, in_flight=IN_FLIGHT,
@@ -93,6 +94,7 @@ class Resolver:
         self.channel_queries = channel_queries
         self.closed = False
         self.asked = self.answered_from_cache = self.merged = 0
+        self.blocklists = None
         self._servers = servers
         self._loop = asyncio.get_running_loop()
         self._cache = OrderedDict()

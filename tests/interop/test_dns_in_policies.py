@@ -21,6 +21,7 @@ SmtpServer.prototype.smtpVrfy = function (text) {
     case 'together': answer = Sys.all(['a', 'b', 'c', 'd', 'e'].map(function (name) {
         return function () { return Dns.lookup(name + '.example', 'A').data[0]; };
     })); break;
+    case 'dnsbl': answer = new Dnsbl(['lists.example', { zone: 'allow.example', allow: true }]).check(text.split(' ')[1]); break;
     default: answer = 'nothing asked';
     }
     return new SmtpResponse(252, JSON.stringify(answer));
@@ -36,6 +37,9 @@ ZONE = {
     ("silent.example", "A"): SILENCE,
     ("1.2.0.192.in-addr.arpa", "PTR"): ["1.2.0.192.in-addr.arpa 60 IN PTR example.org.",
                                         "1.2.0.192.in-addr.arpa 60 IN PTR other.example."],
+    ("1.2.0.192.lists.example", "A"): ["1.2.0.192.lists.example 60 IN A 127.0.0.2"],
+    ("2.2.0.192.lists.example", "A"): ["2.2.0.192.lists.example 60 IN A 127.0.0.2"],
+    ("2.2.0.192.allow.example", "A"): ["2.2.0.192.allow.example 60 IN A 127.0.0.2"],
     **{(f"{name}.example", "A"): [f"{name}.example 60 IN A 192.0.2.{number}"] for number, name in enumerate("abcde")},
 }
 
@@ -92,6 +96,16 @@ def test_names_and_addresses(server):
 
 def test_several_at_once(server):
     assert ask(server, "together") == [f"192.0.2.{number}" for number in range(5)]
+
+
+def test_blocklists(server):
+    found = ask(server, "dnsbl 192.0.2.1")
+    assert found["listed"] and found["score"] == 1
+    assert found["hits"] == [{"subject": "192.0.2.1", "zone": "lists.example", "weight": 1, "allow": False,
+                              "codes": ["127.0.0.2"]}]
+    found = ask(server, "dnsbl 192.0.2.2")
+    assert not found["listed"] and found["allowed"]
+    assert not ask(server, "dnsbl 192.0.2.3")["listed"]
 
 
 def test_a_server_that_is_silent_about_one_name_delays_no_other_session(server):

@@ -42,6 +42,9 @@ WAITED = {
                                                                          ["preference", 10, "exchange", "mx.example.org"]]]),
     "dns.question": lambda name, kind, seconds: question(name, [[name, 15, 60, "10 mx.example.org", []]]),
     "dns.iprev": lambda address: ["pass", "client.example", ["client.example", "other.example"]],
+    "dnsbl.check": lambda subjects, zones, threshold, seconds: [
+        2, False, [[subjects[0], 0, ["127.0.0.2", "127.0.0.4"]]], [["two.example", f"{threshold} {seconds}"]],
+        [str(zone) for zone in zones]],
     "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port: 7,

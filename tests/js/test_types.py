@@ -203,11 +203,13 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
-        Dns: names(Dns), Spf: names(Spf), SpfServer: names(SpfServer.prototype)
+        Dns: names(Dns), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
+        Dnsbl: names(Dnsbl.prototype)
     };
     SmtpServer.fields = {
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')), SmtpPath: names(new SmtpPath()),
-        SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir(''))
+        SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
+        Dnsbl: names(new Dnsbl([]))
     };
 """
 
@@ -238,8 +240,8 @@ def declared(name):
     return members
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Spf",
-                                  "SpfServer", "Sys"])
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns",
+                                  "Dnsbl", "Spf", "SpfServer", "Sys"])
 def test_what_is_declared_is_there_and_the_other_way_round(name):
     there = set(statics()["told"][name]) | set(statics()["fields"].get(name, ()))
     asked_only_if_defined = {member for member, optional in declared(name).items() if optional}

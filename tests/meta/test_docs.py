@@ -262,7 +262,7 @@ PROBE = """
         return {
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
-            SpfServer: ['query'],
+            SpfServer: ['query'], Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
             SpfResponse: Object.getOwnPropertyNames(SpfResponse.prototype), Spf: Object.getOwnPropertyNames(Spf),
             Dns: Object.getOwnPropertyNames(Dns).filter(function (name) { return !/^t_/.test(name); })
         };
@@ -286,7 +286,7 @@ def test_every_global_has_its_section(api):
     assert set(sections) - {"body"} == set(api["told"])
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns",
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
                                   "Spf", "SpfServer", "Sys"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
