@@ -83,6 +83,24 @@ interface SmtpServer {
     /** The service extensions that the program can offer, as they stand in an EHLO reply. */
     extensions(): string[];
 
+    /**
+     * The limits that hold for this session, by name: numbers.
+     * @param changes what is to be changed for the rest of this session
+     * @throws Error for an unknown name, a value that is none, or a limit that is not one of the session alone
+     */
+    limits(changes?: SmtpLimits | null): { [name: string]: number };
+    /** The same for the timeouts, in seconds. */
+    timeouts(changes?: SmtpTimeouts | null): { [name: string]: number };
+    /**
+     * Lets the handler wait, at most 300 seconds. Waits.
+     * @returns whether it has: not when as many sessions as the limit `tarpits` says are kept waiting already
+     */
+    pause(seconds: number): boolean;
+    /** From now on each reply to this client comes so many seconds later (0 to 300), as long as the tarpit has room. */
+    tarpit(seconds: number): void;
+    /** Whether the client has sent something before its greeting. `pause()` in `smtpInit` gives it the time to. */
+    talkedEarly(): boolean;
+
     /** The client has connected: the greeting. After 5xx only QUIT is taken; 4xx closes. Default: 220. */
     smtpInit(): SmtpReply;
     /** HELO. `hostname` is what the client calls itself. Default: 250. */
@@ -209,6 +227,42 @@ interface SmtpLimits {
     dns_cache_entries?: number | string;
     /** Look-ups that one worker has under way at one time; the next one is "unavailable". Default 10000. */
     dns_in_flight?: number | string;
+    /** Sessions of one address at one time, over all workers; 0: any number (421). Default 100. */
+    address_connections?: number | string;
+    /** Sessions of one network at one time, over all workers; 0: any number (421). Default 200. */
+    network_connections?: number | string;
+    /** New connections in a minute; 0: any number (421). Default 0. */
+    connection_rate?: number | string;
+    /** New connections of one address in a minute; 0: any number (421). Default 3000. */
+    address_rate?: number | string;
+    /** New connections of one network in a minute; 0: any number (421). Default 6000. */
+    network_rate?: number | string;
+    /** The bits of an IPv4 address that are its network. Default 32. */
+    ipv4_prefix?: number | string;
+    /** The bits of an IPv6 address that are its network. Default 64. */
+    ipv6_prefix?: number | string;
+    /** Milliseconds by which the event loop may be late before clients are turned away; 0: any (421). Default 500. */
+    lag_ms?: number | string;
+    /** Memory that must be left for clients to be let in; 0: any (421). Default 64 MiB. */
+    free_memory_bytes?: number | string;
+    /** Commands of one session; 0: any number (421). Default 100000. */
+    commands?: number | string;
+    /** Accepted transactions of one session; 0: any number (421). Default 1000. */
+    transactions?: number | string;
+    /** Accepted recipients of one session; 0: any number (421). Default 50000. */
+    session_recipients?: number | string;
+    /** Octets that a client may send in one session; 0: any number (421). Default 10240 MiB. */
+    session_bytes?: number | string;
+    /** Octets a second that a message has to come with at least; 0: any number (421). Default 100. */
+    data_rate?: number | string;
+    /** Octets that a client may send before a delayed greeting (554). Default 0. */
+    early_bytes?: number | string;
+    /** Commands of other protocols that are answered like unknown ones; the next one ends the session (521). Default 0. */
+    foreign_commands?: number | string;
+    /** Sessions of one worker that `tarpit()` and `pause()` keep waiting; further ones do not wait. Default 1000. */
+    tarpits?: number | string;
+    /** For one listener: `'recipients@:587'`, `'address_connections@127.0.0.1:25'`. */
+    [ofListener: `${string}@${string}`]: number | string;
 }
 
 /** Timeouts by name. Seconds, or a text such as `'500ms'`, `'30s'`, `'5m'`. */
@@ -217,10 +271,16 @@ interface SmtpTimeouts {
     proxy_header?: number | string;
     /** One TLS handshake with a client. Default 30. */
     tls_handshake?: number | string;
-    /** Until the client's next command. Default 300. */
+    /** A client is kept waiting so long for its greeting; one that talks meanwhile is sent away (554). Default 0. */
+    greeting_delay?: number | string;
+    /** Until the client's next command has come whole. Default 300. */
     command?: number | string;
     /** Until the client's next piece of a message; until the next hop takes more of one. Default 180. */
     data_block?: number | string;
+    /** From MAIL to the end of the message. Default 7200. */
+    transaction?: number | string;
+    /** The whole session. Default 14400. */
+    session?: number | string;
     /** One handler, all its waits together. Default 270. */
     handler?: number | string;
     /** The same for `smtpData` (and `smtpBody`). Default 570. */
@@ -249,6 +309,8 @@ interface SmtpTimeouts {
     idle_heap?: number | string;
     /** What running transactions get after SIGTERM. Default 30. */
     shutdown?: number | string;
+    /** For one listener: `'command@:587'`. */
+    [ofListener: `${string}@${string}`]: number | string;
 }
 
 /** A connection to a next hop: the mail server behind, or any other that speaks SMTP. */

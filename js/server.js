@@ -74,6 +74,35 @@
         return host.now('session.extensions');
     };
 
+    /**
+     * The limits that hold for this session, by name. What `changes` names is changed for the rest of the session.
+     * @param {Object} [changes]  numbers, or texts like '20m'
+     * @returns {Object}
+     */
+    SmtpServer.prototype.limits = function (changes) {
+        return host.now('session.limits', changes === undefined ? null : changes);
+    };
+
+    /** The same for the timeouts, in seconds. @param {Object} [changes]  @returns {Object} */
+    SmtpServer.prototype.timeouts = function (changes) {
+        return host.now('session.timeouts', changes === undefined ? null : changes);
+    };
+
+    /** Waits. False, at once, when as many sessions as the limit `tarpits` allows are kept waiting already. */
+    SmtpServer.prototype.pause = function (seconds) {
+        return host.wait('session.pause', Number(seconds));
+    };
+
+    /** From now on every reply comes so many seconds later, if the tarpit has room; 0: no longer. */
+    SmtpServer.prototype.tarpit = function (seconds) {
+        host.now('session.tarpit', Number(seconds));
+    };
+
+    /** Whether the client has sent something before its greeting. A pause in smtpInit gives it the time to. */
+    SmtpServer.prototype.talkedEarly = function () {
+        return host.now('session.early');
+    };
+
     /** Asked first: the greeting. A code of 500 and more turns the client away. */
     SmtpServer.prototype.smtpInit = function () {
         return respond(220, this.hostname + ' ESMTP');

@@ -28,7 +28,7 @@ examples:
   mailfilter serve policy.js --limit message_bytes=20m --timeout command=60 --log-format json
       a policy of your own
 
-limits and timeouts (--limit NAME=VALUE, --timeout NAME=SECONDS), with their defaults:
+limits and timeouts (--limit NAME=VALUE, --timeout NAME=SECONDS; NAME@LISTENER for one listener), with their defaults:
 {defaults}
 
 signals: SIGTERM or Ctrl-C stops listening, lets running transactions finish (at most the timeout `shutdown`)
@@ -117,6 +117,9 @@ def _parser():
     serve.add_argument("--group", help="and as this group (default: the user's primary group)")
     serve.add_argument("--timeout", metavar="NAME=S", action="append", default=[], help="how long to wait; see below")
     serve.add_argument("--limit", metavar="NAME=V", action="append", default=[], help="how much is allowed; see below")
+    serve.add_argument("--exempt", metavar="NET", action="append", default=[],
+                       help="no limits on connections for clients in this network (192.0.2.0/24, 2001:db8::1); may be "
+                            "repeated; takes the place of the default, the machine itself (127.0.0.0/8, ::1)")
     serve.add_argument("--line-ends", choices=("reject", "normalise"), default="reject",
                        help="what to do with bare CR and bare LF from clients (default: reject)")
     serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
@@ -166,7 +169,7 @@ def _settings(options):
 
 
 def _serve(options):
-    from mailfilter.net import listeners, privileges
+    from mailfilter.net import listeners, networks, privileges
     from mailfilter.net.entrance import trusted_networks
     _hold_standard_descriptors()
     try:
@@ -175,10 +178,9 @@ def _serve(options):
         settings = _settings(options)
         hostname = _hostname(options.hostname)
         spool_directory = _spool_directory(options.spool_directory)
-        limits = config.assignments(options.limit, "--limit")
-        given = config.Limits().replaced(limits, "--limit")
-        timeouts = config.assignments(options.timeout, "--timeout")
-        config.Timeouts().replaced(timeouts, "--timeout")
+        limits = config.Given(config.Limits(), config.assignments(options.limit, "--limit"), "--limit")
+        timeouts = config.Given(config.Timeouts(), config.assignments(options.timeout, "--timeout"), "--timeout")
+        exempt = networks.Networks(options.exempt or networks.LOOPBACK, "--exempt")
         addresses = listeners.parse_all(options.listen) if options.listen else None
         page = _page(options.metrics)
         dns_servers = [config.parse_dns_server(text) for text in options.dns_server] or None
@@ -188,33 +190,37 @@ def _serve(options):
         raise _UsageError(str(error)) from None
 
     from mailfilter import policy as policies
+    from mailfilter.net.counting import SharedMemory
     from mailfilter.net.inbound import Inbound
     from mailfilter.net.supervisor import serve
     from mailfilter.net.worker import Worker
     from mailfilter.services.dns import Resolver
 
     policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log,
-                           user=identity.name if identity is not None else None,
-                           heap_bytes=given.heap_bytes if "heap_bytes" in limits else None)
-    limits = config.Limits().replaced(policy.limits, "SmtpServer.limits").replaced(limits, "--limit")
-    timeouts = config.Timeouts().replaced(policy.timeouts, "SmtpServer.timeouts").replaced(timeouts, "--timeout")
+                           user=identity.name if identity is not None else None, heap_bytes=limits.given("heap_bytes"))
+    limits = limits.over(config.Given(config.Limits(), policy.limits, "SmtpServer.limits"))
+    timeouts = timeouts.over(config.Given(config.Timeouts(), policy.timeouts, "SmtpServer.timeouts"))
     if addresses is None:
         addresses = listeners.parse_all(policy.listen_addresses)
     tls = _tls(options, addresses, log)
 
     def make_resolver():
-        return Resolver(servers=dns_servers, deadline_s=timeouts.dns, cache_entries=limits.dns_cache_entries,
-                        in_flight=limits.dns_in_flight)
+        return Resolver(servers=dns_servers, deadline_s=timeouts.general.dns,
+                        cache_entries=limits.general.dns_cache_entries, in_flight=limits.general.dns_in_flight)
+
+    counts = SharedMemory(workers)
 
     def make_worker():
-        return Worker(policy, limits=limits, timeouts=timeouts, log=log, protocol=Inbound, hostname=hostname,
-                      settings=settings, line_ends=options.line_ends, spool_directory=spool_directory,
-                      make_resolver=make_resolver, tls=tls, trusted_proxies=trusted_proxies)
+        return Worker(policy, limits=limits.general, timeouts=timeouts.general, log=log, protocol=Inbound,
+                      hostname=hostname, settings=settings, line_ends=options.line_ends,
+                      spool_directory=spool_directory, make_resolver=make_resolver, listener_limits=limits.by_listener,
+                      listener_timeouts=timeouts.by_listener, exempt=exempt, counts=counts,
+                      tls=tls, trusted_proxies=trusted_proxies)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
               policy_version=policy.version)
-    return serve(make_worker, addresses, workers=workers, identity=identity, log=log, grace_s=timeouts.shutdown,
-                 page=page)
+    return serve(make_worker, addresses, workers=workers, identity=identity, log=log,
+                 grace_s=timeouts.general.shutdown, page=page)
 
 
 def _tls(options, addresses, log):
@@ -295,6 +301,8 @@ def _check(options):
     from mailfilter.policy import inspection
 
     policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
+    config.Given(config.Limits(), policy.limits, "SmtpServer.limits")
+    config.Given(config.Timeouts(), policy.timeouts, "SmtpServer.timeouts")
     addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
     problems = inspection.type_errors(policy)
     print(f"{policy.path}: " + (f"{len(problems)} errors in types" if problems else "no error found"))

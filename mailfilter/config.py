@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields, replace
 
 from mailfilter.errors import ConfigError
 
-__all__ = ["Limits", "Settings", "Timeouts", "assignments", "parse_dns_server", "parse_duration", "parse_size"]
+__all__ = ["PER_SESSION", "Given", "Limits", "Settings", "Timeouts", "assignments", "by_listener", "parse_dns_server",
+           "parse_duration", "parse_size", "selects"]
 
 _SIZE = re.compile(r"([0-9]+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -46,8 +47,11 @@ def parse_size(text):
     return number
 
 
-def parse_duration(text):
-    """Seconds from `300`, `1.5`, `500ms`, `30s`, `5m` or `2h`; more than zero, at most a week; raises ConfigError."""
+def parse_duration(text, zero=False):
+    """Seconds from `300`, `1.5`, `500ms`, `30s`, `5m` or `2h`; more than zero, at most a week; raises ConfigError.
+
+    zero: whether 0 is allowed, too.
+    """
     if isinstance(text, bool) or not isinstance(text, (int, float, str)):
         raise ConfigError(f"{text!r} is not a number of seconds")
     if isinstance(text, str):
@@ -57,7 +61,7 @@ def parse_duration(text):
         seconds = float(found[1]) * _DURATION_UNITS[found[2]]
     else:
         seconds = float(text)
-    if not 0 < seconds <= _LONGEST_SECONDS:
+    if not (0 < seconds <= _LONGEST_SECONDS or zero and seconds == 0):
         raise ConfigError(f"{text!r} is not more than 0 and at most {_LONGEST_SECONDS} seconds")
     return seconds
 
@@ -108,14 +112,14 @@ class _Numbers:
             if name not in known:
                 raise ConfigError(f"{source}: there is no {self._noun} {name!r}; known are {', '.join(known)}")
             try:
-                checked[name] = self._parse(value)
-                self._check(name, checked[name])
+                checked[name] = self._parse(name, value)
             except ConfigError as error:
                 raise ConfigError(f"{source} {name}: {error}") from None
         return replace(self, **checked)
 
-    def _check(self, name, value):
-        """Raise ConfigError when `value` is out of range for `name`."""
+
+# The timeouts that may be 0, which means: none.
+_MAY_BE_ZERO = frozenset(("greeting_delay",))
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,9 @@ class Timeouts(_Numbers):
     """How long we wait, in seconds. RFC 5321 §4.5.3.2 gives the least a client has to wait for each reply.
 
     Towards the client: `proxy_header` (the PROXY protocol's header, where one comes first), `tls_handshake`,
-    `command` (its next command), `data_block` (its next piece of message),
-    `handler` (a handler of the policy, all its waits together; then the client gets 451),
+    `greeting_delay` (how long it is kept waiting for the greeting; 0: not at all), `command` (its next command, the whole
+    line), `data_block` (its next piece of message), `transaction` (from MAIL to the end of its message),
+    `session` (all of it), `handler` (a handler of the policy, all its waits together; then the client gets 451),
     `message_handler` (the same for the handler after the final dot: clients wait ten minutes there).
 
     Towards the next hop: `connect`, `greeting`, `hello`, `mail`, `rcpt`, `data`, `data_block` (until it
@@ -139,8 +144,11 @@ class Timeouts(_Numbers):
 
     proxy_header: float = 5.0
     tls_handshake: float = 30.0
+    greeting_delay: float = 0.0
     command: float = 300.0
     data_block: float = 180.0
+    transaction: float = 7200.0
+    session: float = 14400.0
     handler: float = 270.0
     message_handler: float = 570.0
     connect: float = 30.0
@@ -157,14 +165,22 @@ class Timeouts(_Numbers):
     shutdown: float = 30.0
 
     _noun = "timeout"
-    _parse = staticmethod(parse_duration)
+
+    @staticmethod
+    def _parse(name, value):
+        return parse_duration(value, name in _MAY_BE_ZERO)
 
 
-# Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow.
+# Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow. Where it is 0, 0
+# means that there is no limit.
 _LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
           "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
           "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
-          "dns_cache_entries": 0, "dns_in_flight": 1}
+          "dns_cache_entries": 0, "dns_in_flight": 1,
+          "address_connections": 0, "network_connections": 0, "connection_rate": 0, "address_rate": 0, "network_rate": 0,
+          "ipv4_prefix": 0, "ipv6_prefix": 0, "commands": 0, "transactions": 0, "session_recipients": 0, "session_bytes": 0,
+          "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0}
+_MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 
 @dataclass(frozen=True)
@@ -182,6 +198,15 @@ class Limits(_Numbers):
     `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
     rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none.
     `dns_in_flight`: look-ups that it has under way at one time; the next one is "unavailable".
+
+    Before a session (421; counted over all workers): `address_connections`, `network_connections` of one client at one
+    time; `connection_rate`, `address_rate`, `network_rate`: new ones in a minute, of all clients, of one address, of one
+    network. `ipv4_prefix`, `ipv6_prefix`: how many bits of an address say its network. `lag_ms`, `free_memory_bytes`: a
+    worker whose event loop is late by so many milliseconds, or a machine that has less memory left, turns clients away.
+
+    Of a session (421): `commands`, `transactions`, `session_recipients`, `session_bytes` in all; `data_rate`: octets a second
+    that a message must come with; `early_bytes`: before the greeting (554); `foreign_commands`: lines of other protocols
+    (521). `tarpits`: sessions of one worker that wait in its tarpit; further ones are not delayed.
     """
 
     line_bytes: int = 2048
@@ -201,13 +226,95 @@ class Limits(_Numbers):
     operations_at_once: int = 100
     dns_cache_entries: int = 20000
     dns_in_flight: int = 10000
+    address_connections: int = 100
+    network_connections: int = 200
+    connection_rate: int = 0
+    address_rate: int = 3000
+    network_rate: int = 6000
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 64
+    lag_ms: int = 500
+    free_memory_bytes: int = 64 << 20
+    commands: int = 100_000
+    transactions: int = 1000
+    session_recipients: int = 50_000
+    session_bytes: int = 10 << 30
+    data_rate: int = 100
+    early_bytes: int = 0
+    foreign_commands: int = 0
+    tarpits: int = 1000
 
     _noun = "limit"
-    _parse = staticmethod(parse_size)
 
-    def _check(self, name, value):
-        if value < _LEAST[name]:
-            raise ConfigError(f"{value} is too small; at least {_LEAST[name]} is needed")
+    @staticmethod
+    def _parse(name, value):
+        number = parse_size(value)
+        if number < _LEAST[name]:
+            raise ConfigError(f"{number} is too small; at least {_LEAST[name]} is needed")
+        if number > _MOST.get(name, number):
+            raise ConfigError(f"{number} is too large; at most {_MOST[name]} is possible")
+        return number
+
+
+PER_SESSION = frozenset((
+    "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "commands", "transactions",
+    "session_recipients", "session_bytes", "data_rate", "foreign_commands", "operations", "session_ms",
+    "command", "data_block", "transaction", "session", "handler", "message_handler"))
+"""The limits and timeouts that a policy may change for one session while it runs."""
+
+
+# What a process has once, whatever its listeners are.
+_OF_PROCESS = frozenset(("heap_bytes", "tarpits", "lag_ms", "free_memory_bytes", "dns_cache_entries", "dns_in_flight",
+                         "shutdown", "dns"))
+
+
+def by_listener(values):
+    """({name: value}, {listener: {name: value}}) out of {"name" or "name@listener": value}.
+
+    A listener is written as it stands in the log (`127.0.0.1:25`, `[::]:25`, `unix:/path`), or as `:25` for all with that
+    port. Raises ConfigError: nothing behind the @, or a limit that the process has once.
+    """
+    general, special = {}, {}
+    for name, value in (values or {}).items():
+        name, at, listener = name.partition("@")
+        if at and not listener.strip():
+            raise ConfigError(f"{name}@: expected NAME@LISTENER")
+        if at and name.strip() in _OF_PROCESS:
+            raise ConfigError(f"{name}@{listener}: {name} cannot be set for one listener")
+        (special.setdefault(listener.strip(), {}) if at else general)[name.strip()] = value
+    return general, special
+
+
+def selects(selector, label):
+    """Whether a listener of `by_listener` means the one that is called `label` in the log."""
+    return label == selector or selector.startswith(":") and not label.startswith("unix:") and label.endswith(selector)
+
+
+class Given:
+    """Limits or timeouts from one source: `general`, and `by_listener` where a name had a listener behind it.
+
+    Raises ConfigError when they are wrong.
+    """
+
+    def __init__(self, defaults, values, source):
+        self._values, self.by_listener = by_listener(values)
+        self._source = source
+        self.general = defaults.replaced(self._values, source)
+        for listener, special in self.by_listener.items():
+            defaults.replaced(special, f"{source} @{listener}")
+
+    def given(self, name):
+        """The value that was given for all listeners, or None."""
+        return getattr(self.general, name) if name in self._values else None
+
+    def over(self, other):
+        """These, and what `other` has besides; what the other says of a listener goes before what this says of all."""
+        self.general = other.general.replaced(self._values, self._source)
+        merged = {listener: dict(values) for listener, values in other.by_listener.items()}
+        for listener, values in self.by_listener.items():
+            merged.setdefault(listener, {}).update(values)
+        self.by_listener = merged
+        return self
 
 
 def _plain(name):

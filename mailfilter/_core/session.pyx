@@ -175,6 +175,14 @@ cdef class Session:
         """Whether so much input waits (Limits.pending_bytes) that the caller should stop reading."""
         return self._in.count() >= self.limits.pending_bytes
 
+    def set_limits(self, Limits limits not None):
+        """Use other limits from now on; line_bytes stays, a message that is being received keeps its own, and what SIZE
+        announced is not exceeded."""
+        self.limits = limits
+        self.size_limit = min(self.size_limit, limits.message_bytes) if self.size_limit else limits.message_bytes
+        if not self._receiving:
+            self._reception = None
+
     # -- in and out -----------------------------------------------------------------------------------------------
 
     def feed(self, bytes data not None):

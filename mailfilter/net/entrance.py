@@ -74,8 +74,8 @@ class Entrance(asyncio.Protocol):
         if len(worker.entering) > worker.limits.connections or worker.draining:
             self._refuse("missing", "too many connections without one")
             return
-        self._reader = ProxyReader(worker.limits.proxy_bytes)
-        self._timer = worker.loop.call_later(worker.timeouts.proxy_header, self._expired)
+        self._reader = ProxyReader(worker.limits_of(self.label).proxy_bytes)
+        self._timer = worker.loop.call_later(worker.timeouts_of(self.label).proxy_header, self._expired)
 
     def data_received(self, data):
         """Octets of the header, and perhaps of what comes behind it."""
@@ -118,7 +118,7 @@ class Entrance(asyncio.Protocol):
     def _expired(self):
         self._timer = None
         metrics.count(_TIMEOUT)
-        self._refuse("missing", f"nothing complete came within {self.worker.timeouts.proxy_header:g} s")
+        self._refuse("missing", f"nothing complete came within {self.worker.timeouts_of(self.label).proxy_header:g} s")
 
     def _refuse(self, outcome, why):
         metrics.count(_HEADERS[outcome])

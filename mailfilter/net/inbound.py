@@ -20,7 +20,11 @@ from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
 from mailfilter.net import tls_inbound
+from mailfilter.net.admission import REFUSALS
+from mailfilter.net.budget import Budget
+from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.outbound import NextHop
+from mailfilter.net.restraint import Restrained, core_limits
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
 from mailfilter.policy.system_operations import path_parts
@@ -37,8 +41,7 @@ _OPTIONAL = {
 }
 
 # What is counted of a session. Refusals of the core by their reply, and by the limit that was reached.
-_TAKEN, _FULL = metrics.slot("connections_total"), metrics.slot("connections_refused_total", "connections")
-_STOPPING, _FULL_LIMIT = metrics.slot("connections_refused_total", "stopping"), metrics.slot("limits_total", "connections")
+_TAKEN = metrics.slot("connections_total")
 _LIMIT_OF = {"line_too_long": "line_bytes", "too_many_recipients": "recipients", "too_many_errors": "errors",
              "size": "message_bytes", "header_bytes": "header_bytes", "header_fields": "header_fields"}
 _REJECTED = {id(reply): (metrics.slot("rejected_total", name),
@@ -52,17 +55,17 @@ _MESSAGES = {outcome: metrics.slot("messages_total", outcome)
 _MESSAGE_BYTES, _SECONDS = metrics.slot("message_bytes"), metrics.slot("session_seconds")
 _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first}xx")
             for name in metrics.COMMANDS for first in (4, 5)}
-_TIMEOUTS = {name: metrics.slot("timeouts_total", name) for name in ("command", "data_block")}
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(asyncio.Protocol):
+class Inbound(Restrained, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
-    __slots__ = ("worker", "label", "log", "session_id", "remote", "transport", "session", "context", "driver", "_asked",
-                 "_spool", "_timer", "_last_input", "_slept", "_reading", "_writable", "_draining", "_closing", "_lost",
-                 "_cleaned", "_debug_line", "_started", "messages", "accepted", "refused", "faults", "implicit_tls",
-                 "proxied", "tls", "handshaking")
+    __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "limits", "timeouts", "transport",
+                 "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held",
+                 "_late_output", "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_draining",
+                 "_closing", "_lost", "_cleaned", "_debug_line", "messages", "accepted", "refused", "faults",
+                 "implicit_tls", "proxied", "tls", "handshaking")
 
     def __init__(self, worker, label):
         self.worker = worker
@@ -70,15 +73,23 @@ class Inbound(asyncio.Protocol):
         self.log = worker.log
         self.session_id = "-"
         self.remote = ("", 0)
+        self.visit = None               # what the connection counts for
+        self.limits = None              # this session's
+        self.timeouts = None
         self.transport = None
         self.session = None
         self.context = None
         self.driver = None
+        self.deadlines = None
+        self.budget = None
+        self.ended_by = None            # the limit or timeout for which the session is to end: a key of ENDINGS
         self._asked = None              # the event that a handler is deciding about
+        self._held = None               # the timer that lets go on: of the delayed greeting, or of the tarpit
+        self._late_output = None        # what the client reads then; None before the greeting
         self._spool = None
         self._timer = None
-        self._last_input = 0.0
         self._slept = False
+        self._silent = False            # the end comes without a reply
         self._reading = True
         self._writable = True
         self._draining = False
@@ -86,7 +97,6 @@ class Inbound(asyncio.Protocol):
         self._lost = False
         self._cleaned = False
         self._debug_line = None
-        self._started = 0.0
         self.messages = 0               # complete messages received, and how many of them were accepted
         self.accepted = 0
         self.refused = 0                # commands refused by the policy
@@ -100,23 +110,22 @@ class Inbound(asyncio.Protocol):
 
     def connection_made(self, transport):
         """A client has connected."""
-        worker = self.worker
         self.transport = transport
-        if not worker.opened(self):
-            metrics.count(_STOPPING if worker.draining else _FULL)
-            if not worker.draining:
-                metrics.count(_FULL_LIMIT)
+        header = self.proxied
+        peer = header.source if header is not None and header.source else transport.get_extra_info("peername")
+        self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
+        self.visit = self.worker.opened(self, self.remote[0])
+        if self.visit.refusal is not None:
             if not self.implicit_tls:
-                transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+                transport.write(REFUSALS[self.visit.refusal])
             self._closing = self._cleaned = True
             transport.close()
             return
         metrics.count(_TAKEN)
-        header = self.proxied
-        peer = header.source if header is not None and header.source else transport.get_extra_info("peername")
-        self.remote = (peer[0], peer[1]) if isinstance(peer, tuple) and peer else ("local", 0)
         self.tls = tls_inbound.facts_of_proxy(header)
-        self.session_id = worker.session_id()
+        self.session_id = self.worker.session_id()
+        self.limits = self.worker.limits_of(self.label)
+        self.timeouts = self.worker.timeouts_of(self.label)
         if self.implicit_tls:
             tls_inbound.begin(self, self._begin)
         else:
@@ -125,36 +134,38 @@ class Inbound(asyncio.Protocol):
     def _begin(self):
         """The session begins: a client is there, and TLS where it comes first."""
         worker = self.worker
-        self.session = core.Session(_core_limits(worker.limits), worker.line_ends, worker.hostname)
+        self.session = core.Session(core_limits(self.limits), worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
-            hostname=worker.hostname.decode("ascii", "replace"), timeouts=worker.timeouts, limits=worker.limits,
-            resolver=worker.resolver, extensions=_extensions(worker.limits), open_next_hop=self._open_next_hop)
+            hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
+            resolver=worker.resolver, extensions=_extensions(self.limits), open_next_hop=self._open_next_hop,
+            tarpit=worker.tarpit, limits_changed=self._limits_changed)
         self.context.tls = self.tls
         self.driver = Driver(worker.policy, self.context, self.remote)
         if worker.policy.debug_protocol:
             self._debug_line = b""
-        self._started = self._last_input = worker.loop.time()
-        self._timer = worker.loop.call_later(min(worker.timeouts.idle_heap, worker.timeouts.command), self._tick)
-        self._advance()
+        self.budget = Budget()
+        self.deadlines = Deadlines(worker.loop.time())
+        self._timer = worker.loop.call_later(min(self.timeouts.idle_heap, self.timeouts.command), self._tick)
+        if self.timeouts.greeting_delay:
+            self._held = worker.loop.call_later(self.timeouts.greeting_delay, self._go_on)
+        else:
+            self._advance()
 
     def data_received(self, data):
         """Octets from the client."""
         session = self.session
-        if self._closing or session is None:
+        if self._closing or session is None or self.ended_by is not None:
             return
-        self._last_input = self.worker.loop.time()
-        if self._slept:
-            self._slept = False
-            self._timer.cancel()
-            self._timer = self.worker.loop.call_later(self.worker.timeouts.idle_heap, self._tick)
         if self._debug_line is not None:
             self._debug_input(data)
         session.feed(data)
-        if self._asked is None:
+        if self._restrained(data):
+            return
+        if self._asked is None and self._held is None:
             if self._writable:
                 self._advance()
-        elif session.buffered > self.worker.limits.pending_bytes and self._reading:
+        elif session.buffered > self.limits.pending_bytes and self._reading:
             metrics.count(_PENDING)
             self._reading = False
             self.transport.pause_reading()
@@ -164,7 +175,9 @@ class Inbound(asyncio.Protocol):
         if self._closing or self.session is None:
             return False
         self.session.eof()
-        if self._asked is None and self._writable:
+        if self._held is not None:
+            self._go_on()               # nothing more can be learned by waiting
+        elif self._asked is None and self._writable:
             self._advance()
         return not self._closing
 
@@ -175,10 +188,12 @@ class Inbound(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if self.session is None:
-            self.worker.closed(self)
+            self.worker.closed(self, self.visit)
             return
         if not self._closing:
             self.session.eof()
+        self._let_go()
+        self.context.end_pauses()
         if self._asked is None:
             self._advance()
             self._clean_up()
@@ -199,11 +214,16 @@ class Inbound(asyncio.Protocol):
     def drain(self):
         """The server stops: end after the running transaction."""
         self._draining = True
-        if self._asked is None and self.session is not None and not self._closing:
+        if self.context is not None:
+            self.context.end_pauses()
+        if self._held is not None:
+            self._go_on()
+        elif self._asked is None and self.session is not None and not self._closing:
             self._advance()
 
     def abort(self):
         """The server's time is up: end at once."""
+        self._let_go()
         if self.driver is not None:
             self.driver.close()
             self._asked = None
@@ -216,6 +236,8 @@ class Inbound(asyncio.Protocol):
 
     def _advance(self):
         """Work on what has come until a handler has to be waited for or there is nothing more."""
+        if self._held is not None:
+            return
         try:
             self._work()
         except Exception as error:
@@ -236,14 +258,19 @@ class Inbound(asyncio.Protocol):
         self._finish()
 
     def _work(self):
-        session = self.session
+        session, progress = self.session, False
         while self._asked is None:
+            if self.context.tarpit and self._hold():
+                return
+            if self.ended_by is not None and not session.closed:
+                self._end()
             if self._draining and not session.closed and session.transaction is None and not self._lost:
                 session.refuse(421, [b"4.3.2 The server is shutting down, try again later"])
             event = session.next_event()
             if event is None:
                 break
             kind = event.kind
+            progress = True
             if kind == core.EV_BODY:
                 self._take_body(event.chunk)
             elif kind == core.EV_CLOSED:
@@ -252,17 +279,21 @@ class Inbound(asyncio.Protocol):
             elif event.asks:
                 if self._lost and kind != core.EV_MESSAGE:
                     return              # nobody is there to be answered
-                self._ask(event)
+                if not self._exceeds(event):
+                    self._ask(event)
             elif kind == core.EV_DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
                 if event.reply is not None:
                     self._count_rejection(event.reply)
                 self._drop_spool()
-                self._run(event, "smtpData", (), self.worker.timeouts.handler)
+                self._run(event, "smtpData", (), self.timeouts.handler)
             elif kind == core.EV_REJECTED:
+                self._exceeds(event)
                 self._count_rejection(event.reply)
                 if self.log.level >= logs.DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
+        if progress:
+            self._progressed()
         self._flush()
         if not self._reading and self._writable and not self._closing and self._asked is None:
             self._reading = True
@@ -276,7 +307,7 @@ class Inbound(asyncio.Protocol):
             metrics.count(limit)
 
     def _ask(self, event):
-        kind, timeouts = event.kind, self.worker.timeouts
+        kind, timeouts = event.kind, self.timeouts
         if kind == core.EV_RCPT:
             self._run(event, "smtpRcpt", (path_parts(event.path),), timeouts.handler)
         elif kind == core.EV_MESSAGE:
@@ -295,6 +326,8 @@ class Inbound(asyncio.Protocol):
             self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
         else:
             self.session.reply_default()
+            if kind == core.EV_DATA:
+                self._goes_ahead()
 
     def _ask_message(self, event):
         spool, self._spool = self._spool, None
@@ -309,7 +342,7 @@ class Inbound(asyncio.Protocol):
         flat = []
         for pair in message.header_pairs():
             flat += pair
-        self._run(event, "smtpData", (flat, context.message_handle, event.body_bytes), self.worker.timeouts.message_handler)
+        self._run(event, "smtpData", (flat, context.message_handle, event.body_bytes), self.timeouts.message_handler)
 
     def _run(self, event, handler, arguments, seconds):
         self._asked = event
@@ -327,7 +360,7 @@ class Inbound(asyncio.Protocol):
         except Exception as error:
             self._broken(error)
             return
-        self._last_input = self.worker.loop.time()
+        self._progressed()
         self._advance()
         if self._lost:
             self._clean_up()
@@ -365,6 +398,19 @@ class Inbound(asyncio.Protocol):
             session.reply_default()
         else:
             session.reply(outcome.code, [octets(line) for line in outcome.lines], outcome.disconnect)
+            if kind == core.EV_MAIL:
+                if session.transaction is not None:
+                    self.budget.transactions += 1
+                    self.deadlines.transaction = self.worker.loop.time()
+            elif kind == core.EV_RCPT and outcome.code < 300:
+                self.budget.recipients += 1
+        if kind == core.EV_DATA:
+            self._goes_ahead()
+
+    def _goes_ahead(self):
+        """DATA was answered: when the message is to come, its clock runs."""
+        if self.session.state == ST_DATA:
+            self.deadlines.begin_message(self.worker.loop.time(), self.budget.octets)
 
     def _sorry(self):
         return b"4.3.0 Cannot process this now, try again later (" + self.session_id.encode() + b")"
@@ -375,6 +421,7 @@ class Inbound(asyncio.Protocol):
         elif 200 <= outcome.code < 300:
             self.accepted += 1
             metrics.count(_MESSAGES["accepted"])
+            self.worker.admission.accepted(self.remote[0])
         else:
             # Without an opinion of the policy the core's own reply defers it.
             metrics.count(_MESSAGES["refused" if outcome.code >= 500 else "deferred"])
@@ -385,7 +432,7 @@ class Inbound(asyncio.Protocol):
     # The body.
 
     def _new_spool(self):
-        return Spool(self.worker.limits.spool_memory_bytes, self.worker.spool_directory)
+        return Spool(self.limits.spool_memory_bytes, self.worker.spool_directory)
 
     def _take_body(self, chunk):
         if self._spool is None:
@@ -406,7 +453,9 @@ class Inbound(asyncio.Protocol):
     # Output, time, pressure.
 
     def _flush(self):
-        output = self.session.take_output()
+        self._write(self.session.take_output())
+
+    def _write(self, output):
         if output and not self._lost:
             if self._debug_line is not None:
                 for line in output.split(b"\r\n"):
@@ -419,29 +468,15 @@ class Inbound(asyncio.Protocol):
             self._reading = False
             self.transport.pause_reading()
 
-    def _tick(self):
-        """Is the client still there? Looked at when a time could have passed, not at every input."""
-        worker = self.worker
-        timeouts = worker.timeouts
-        allowed = timeouts.data_block if self.session.state == ST_DATA else timeouts.command
-        idle = worker.loop.time() - self._last_input
-        if self._asked is None and idle >= allowed:
-            self._timer = None
-            metrics.count(_TIMEOUTS["data_block" if self.session.state == ST_DATA else "command"])
-            self.session.refuse(421, [b"4.4.2 Nothing came for %d seconds, closing" % allowed])
-            self._writable = True
-            self._advance()
-            return
-        if idle >= timeouts.idle_heap:
-            self.driver.sleep()
-            self._slept = True          # the next input sets the clock anew
-            wait = allowed - idle if idle < allowed else allowed
-        else:
-            wait = min(timeouts.idle_heap, allowed) - idle
-        self._timer = worker.loop.call_later(max(wait, 0.001), self._tick)
+    def _limits_changed(self):
+        """The policy has changed the limits of this session."""
+        self.limits, self.timeouts = self.context.limits, self.context.timeouts
+        self.session.set_limits(core_limits(self.limits))
+        self.context.extensions = _extensions(self.limits)
+        self._look_again(0.001)
 
     def _open_next_hop(self, host, port):
-        return NextHop(self.worker.loop, host, port, self.worker.timeouts, self.log, self.session_id,
+        return NextHop(self.worker.loop, host, port, self.timeouts, self.log, self.session_id,
                        self._debug_line is not None)
 
     # The end.
@@ -467,7 +502,7 @@ class Inbound(asyncio.Protocol):
         self._cleaned = True
         self._drop_spool()
         if self.driver.started and not self.driver.heap.dead:
-            outcome = self.driver.run("cleanup", (), self.worker.timeouts.handler, self._handled)
+            outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._handled)
             if outcome is None:
                 return
             if outcome.fault is not None:
@@ -479,10 +514,10 @@ class Inbound(asyncio.Protocol):
         if self.driver is not None:
             self.driver.close()
             self.context.close()
-            metrics.observe(_SECONDS, self.worker.loop.time() - self._started)
+            metrics.observe(_SECONDS, self.worker.loop.time() - self.deadlines.begun)
             if self.log.level >= logs.INFO:
                 self._log_summary()
-        self.worker.closed(self)
+        self.worker.closed(self, self.visit)
 
     # Log.
 
@@ -517,7 +552,7 @@ class Inbound(asyncio.Protocol):
             logs.INFO, self.session_id, "session", client=self.remote[0], port=self.remote[1],
             helo=session.hello or b"-", **tls_inbound.of_log(self.tls), messages=self.messages, accepted=self.accepted,
             refused=self.refused, faults=self.faults,
-            seconds=f"{self.worker.loop.time() - self._started:.3f}", policy=self.worker.policy.version)
+            seconds=f"{self.worker.loop.time() - self.deadlines.begun:.3f}", policy=self.worker.policy.version)
 
     def _debug_input(self, data):
         """debugProtocol: what the client says, line by line; of a message only how much came."""
@@ -532,13 +567,6 @@ class Inbound(asyncio.Protocol):
 
 def _wrong_predata(policy, code):
     return PolicyError(f"smtpPreData returned the code {code}; it must be 354 to go ahead, or a refusal", policy.name)
-
-
-@lru_cache(maxsize=8)
-def _core_limits(limits):
-    """The core's share of config.Limits; one object for all sessions."""
-    return core.Limits(**{name: getattr(limits, name) for name in (
-        "line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes")})
 
 
 @lru_cache(maxsize=8)

@@ -36,7 +36,7 @@ def begin(inbound, then):
 
     inbound.handshaking = True
     inbound.transport = stream = upgrade(worker.loop, inbound.transport, inbound, worker.tls, done,
-                                         seconds=worker.timeouts.tls_handshake)
+                                         seconds=inbound.timeouts.tls_handshake)
 
 
 def of_log(facts):

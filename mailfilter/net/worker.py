@@ -20,10 +20,12 @@ import traceback
 
 import uvloop
 
+from mailfilter import config, metrics
 from mailfilter import log as logs
-from mailfilter import metrics
+from mailfilter.net.admission import Admission
 from mailfilter.net.entrance import Entrance, trusted_networks
 from mailfilter.net.listeners import BACKLOG
+from mailfilter.net.tarpit import Tarpit
 from mailfilter.policy.engine import heaps
 
 __all__ = ["Worker", "raise_file_limit"]
@@ -67,7 +69,9 @@ class Worker:
 
     Attributes, for `Inbound`:
         policy: the loaded policy.
-        limits, timeouts: see mailfilter.config; `limits.connections` counts sessions of this worker.
+        limits, timeouts: see mailfilter.config; `limits.connections` counts sessions of this worker. For the sessions
+            of a listener: `limits_of`, `timeouts_of`.
+        admission: who is let in. tarpit: where sessions wait that the policy slows down.
         log: the process's `Log`.
         line_ends: "reject" or "normalise", for bare CR and LF.
         hostname: our name, bytes.
@@ -83,9 +87,13 @@ class Worker:
     """
 
     def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, settings=None,
-                 line_ends="reject", spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None):
+                 line_ends="reject", spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None,
+                 listener_limits=None, listener_timeouts=None, exempt=None, counts=None):
         """
         Args:
+            listener_limits, listener_timeouts: from config.by_listener.
+            exempt: Networks without limits on their connections; None for the machine itself.
+            counts: the counting.SharedMemory of all workers; None counts for this one alone.
             protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
                 that also has `drain()` and `abort()`. Its attributes `implicit_tls` and `proxied` are set where the
                 listener is of such a kind.
@@ -107,6 +115,10 @@ class Worker:
         self.tls = tls
         self.trusted_proxies = trusted_networks(()) if trusted_proxies is None else trusted_proxies
         self.entering = set()
+        self.admission = Admission(limits, log, by_listener=listener_limits, exempt=exempt, shared=counts)
+        self.tarpit = Tarpit(limits.tarpits)
+        self.limits_of = functools.cache(functools.partial(_special, limits, listener_limits or {}))
+        self.timeouts_of = functools.cache(functools.partial(_special, timeouts, listener_timeouts or {}))
         self._protocol = protocol
         self._make_resolver = make_resolver
         self._most_connections = limits.connections
@@ -126,16 +138,23 @@ class Worker:
         self._count += 1
         return f"{self._prefix}-{self._count}"
 
-    def opened(self, inbound):
-        """Count a new session; False when there is no room for it (it answers 421 4.3.2 and closes)."""
-        if self.draining or len(self.connections) >= self._most_connections:
-            return False
-        self.connections.add(inbound)
-        return True
+    def opened(self, inbound, address):
+        """A client has connected from `address`: its admission.Visit. When that is a refusal, it is told and closed."""
+        refusal = None
+        if self.draining:
+            refusal = "stopping"
+        elif len(self.connections) >= self._most_connections:
+            refusal = "connections"
+        visit = self.admission.arrive(address, inbound.label, refusal)
+        if visit.refusal is None:
+            self.connections.add(inbound)
+        return visit
 
-    def closed(self, inbound):
-        """A session has ended; also to be called, without effect, for one that `opened` refused."""
-        self.connections.discard(inbound)
+    def closed(self, inbound, visit):
+        """A session has ended; also to be called, without effect, again, and for one that `opened` refused."""
+        if inbound in self.connections:
+            self.connections.remove(inbound)
+            self.admission.leave(visit)
         if not self.connections and self._empty is not None:
             self._empty.set()
 
@@ -199,6 +218,7 @@ class Worker:
         self._watch_signals(supervised, lifeline)
         if self._make_resolver is not None:
             self.resolver = self._make_resolver()
+        self.admission.start(self.loop)
         for listener in listeners:
             await self._accept_on(listener, number)
         metrics.put(_ACCEPTING, 1)
@@ -287,6 +307,7 @@ class Worker:
             closing = close()
             if closing is not None:
                 await closing
+        self.admission.stop()
         self.log.write(logs.NOTICE, "-", "stopped", pid=os.getpid())
 
     async def _until_empty(self, seconds, or_event=None):
@@ -304,3 +325,11 @@ class Worker:
         error = context.get("exception")
         stack = "".join(traceback.format_exception(error)) if error is not None else ""
         self.log.write(logs.ERR, "-", context.get("message", "unhandled exception"), stack=stack)
+
+
+def _special(numbers, by_listener, label):
+    """The limits or timeouts that hold for the listener called `label`."""
+    for selector, values in by_listener.items():
+        if config.selects(selector, label):
+            numbers = numbers.replaced(values, f"@{selector}")
+    return numbers

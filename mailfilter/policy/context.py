@@ -20,6 +20,10 @@ class SessionContext:
     loop, log, session_id, settings, hostname, timeouts, limits, resolver: as their names say; resolver may be None.
     extensions: the service extensions this session can offer, list of str.
     open_next_hop: callable(host, port) giving a connection that is not open yet.
+    tarpit_places: where pauses wait: enter() and leave(). tarpit: seconds that every reply is kept back.
+    limits_changed: called without arguments when a handler has changed limits or timeouts.
+    pauses: what ends each pause that is under way.
+    early: whether the client has sent something before its greeting.
     varying: set by operations whose answer is another one each time (clock, random numbers).
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
     user: None, because a session runs as who we are (a policy is loaded before that is so).
@@ -28,11 +32,11 @@ class SessionContext:
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
-                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups", "operations",
-                 "tls")
+                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
+                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
-                 open_next_hop):
+                 open_next_hop, tarpit=None, limits_changed=None):
         self.loop = loop
         self.log = log
         self.session_id = session_id
@@ -44,6 +48,11 @@ class SessionContext:
         self.extensions = extensions
         self.user = None
         self.open_next_hop = open_next_hop
+        self.tarpit_places = tarpit
+        self.limits_changed = limits_changed
+        self.tarpit = 0.0
+        self.early = False
+        self.pauses = set()
         self.next_hops = {}
         self.last_hop = 0
         self.message = None
@@ -79,6 +88,11 @@ class SessionContext:
         for hop in self.next_hops.values():
             if hop.in_transaction:
                 hop.resync()
+
+    def end_pauses(self):
+        """Let nobody be kept waiting on purpose any more: the client is gone, or the server stops."""
+        for over in tuple(self.pauses):
+            over()
 
     def _drop_groups(self):
         for group in self.groups.values():

@@ -90,7 +90,7 @@ class Policy:
             self.timeouts = self._numbers("timeouts", config.Timeouts())
             self.debug_protocol = bool(self.statics.get("debugProtocol"))
             if self.heap_bytes is None:
-                self.heap_bytes = config.Limits().replaced(self.limits, "SmtpServer.limits").heap_bytes
+                self.heap_bytes = config.Given(config.Limits(), self.limits, "SmtpServer.limits").general.heap_bytes
             self._make_copyable(told, movable)
         finally:
             compiler.close()
@@ -128,7 +128,7 @@ class Policy:
         """SmtpServer.limits or .timeouts, checked."""
         values = self._static(name, dict) or {}
         try:
-            defaults.replaced(values, f"SmtpServer.{name}")
+            config.Given(defaults, values, f"SmtpServer.{name}")
         except ConfigError as error:
             raise PolicyError(str(error), *self._place_of(rf"\bSmtpServer\s*\.\s*{name}\b")) from None
         return values

@@ -8,6 +8,7 @@ from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import sender_operations as sender
+from mailfilter.policy import session_operations as session
 from mailfilter.policy import system_operations as system
 from mailfilter.policy import together_operations as together
 from mailfilter.policy.operation import Operation
@@ -16,6 +17,7 @@ __all__ = ["AT_ONCE", "LOADING", "OPERATIONS", "WAITED_FOR"]
 
 NUMBER = (int, float)
 OPTIONAL_TEXT = (str, type(None))
+OPTIONAL_OBJECT = (dict, type(None))
 BODY = (int, str, type(None))
 
 OPERATIONS = (
@@ -32,6 +34,11 @@ OPERATIONS = (
     Operation("module.want", modules.want, (str, str), loading=True, failure="gives what is wrong"),
     Operation("session.extensions", system.extensions),
     Operation("session.tls", system.tls),
+    Operation("session.limits", session.limits, (OPTIONAL_OBJECT,)),
+    Operation("session.timeouts", session.timeouts, (OPTIONAL_OBJECT,)),
+    Operation("session.early", session.early),
+    Operation("session.tarpit", session.tarpit, (NUMBER,)),
+    Operation("session.pause", session.pause, (NUMBER,), waits=True, deadline="300 s"),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
     Operation("client.connect", client.connect, (str, NUMBER), waits=True, effects=True, deadline="connect"),

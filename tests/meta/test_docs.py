@@ -16,7 +16,7 @@ from mailfilter import log as logs
 from mailfilter import policy as policies
 from mailfilter._core import session
 from mailfilter._core.command import VERBS
-from mailfilter.net import inbound
+from mailfilter.net import admission, endings, inbound
 from mailfilter.policy import library
 
 DOCS = PROJECT / "docs"
@@ -204,6 +204,8 @@ def given_replies():
     for _number, verb, _argument, _flags, (code, enhanced, words) in VERBS:
         if verb not in (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"RSET"):
             replies.add(" ".join(part for part in (str(code), (enhanced or b"").decode(), words.decode()) if part))
+    replies |= {f"{code} {words.decode()}".replace("%d", "300") for code, words in endings.ENDINGS.values()}
+    replies |= {reply.decode().rstrip() for reply in admission.REFUSALS.values()}
     source = text_of(PROJECT / "mailfilter/net/inbound.py")
     for code, words in re.findall(r'\(([245]\d\d), \[b"([245]\.\d\.\d [^"]*)"', source) + re.findall(
             r'b"([245]\d\d) ([245]\.\d\.\d [^"\\]*)\\r\\n"', source):

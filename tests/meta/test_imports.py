@@ -18,7 +18,7 @@ COMMON = {"errors": set(), "log": set(), "metrics": set(), "config": {"errors"}}
 # the states that a session tells.
 OF_THE_CORE = {
     "cli": {"_build"},
-    "net": {"session", "client", "event", "fsm", "address", "reply", "proxy"},
+    "net": {"session", "client", "event", "fsm", "address", "reply", "proxy", "tally"},
     "policy": {"heap", "address"},
     "services": set(),
     "mail": {"header", "data"},
@@ -26,7 +26,7 @@ OF_THE_CORE = {
 
 # Inside the core, from the bottom up; a module may import those of lower lines.
 CORE_LEVELS = [
-    {"chars"},
+    {"chars", "tally"},
     {"span"},
     {"buffer"},
     {"address", "reply"},

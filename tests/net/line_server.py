@@ -31,14 +31,15 @@ class LineSession(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.id = self.worker.session_id()
-        if not self.worker.opened(self):
+        self.visit = self.worker.opened(self, transport.get_extra_info("peername")[0] if self.label[:5] != "unix:" else "local")
+        if self.visit.refusal is not None:
             self.say("421 no room")
             self.transport.close()
             return
         self.say(f"220 {self.label}")
 
     def connection_lost(self, error):
-        self.worker.closed(self)
+        self.worker.closed(self, self.visit)
 
     def say(self, text):
         self.transport.write(text.encode() + b"\n")

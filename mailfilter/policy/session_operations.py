@@ -1,0 +1,73 @@
+"""Operations about the session itself: its limits and timeouts, pauses, the tarpit, whether the client talks early.
+
+Must not know: the state machine, the event loop's transports, what else is slowed down.
+"""
+from mailfilter import config
+from mailfilter._core.heap import UNDEFINED, HostError
+from mailfilter.policy.operation import PENDING
+
+__all__ = ["LONGEST_PAUSE_S", "early", "limits", "pause", "tarpit", "timeouts"]
+
+LONGEST_PAUSE_S = 300.0
+"""Clients wait five minutes for most replies (RFC 5321 §4.5.3.2): a longer pause is a mistake."""
+
+
+def _seconds(name, seconds):
+    if not 0 <= seconds <= LONGEST_PAUSE_S:
+        raise HostError(f"{name}: {seconds:g} is not a number of seconds from 0 to {LONGEST_PAUSE_S:g}", "RangeError")
+    return float(seconds)
+
+
+def pause(context, waiting, seconds):
+    """Let the handler wait; gives whether it did: not when the tarpit is full."""
+    seconds = _seconds("pause", seconds)
+    places = context.tarpit_places
+    if not seconds or not places.enter():
+        context.loop.call_soon(waiting.done, False)
+        return PENDING
+
+    def end():
+        timer.cancel()
+        context.pauses.discard(over)
+        places.leave()
+
+    def over():
+        end()
+        waiting.done(True)
+
+    timer = context.loop.call_later(seconds, over)
+    context.pauses.add(over)
+    waiting.on_cancel = end
+    return PENDING
+
+
+def tarpit(context, seconds):
+    """From now on every reply to this client comes so much later."""
+    context.tarpit = _seconds("tarpit", seconds)
+    return UNDEFINED
+
+
+def early(context):
+    """Whether the client has sent something before its greeting."""
+    return context.early
+
+
+def limits(context, changes):
+    """The session's limits by name, after changing some."""
+    return _numbers(context, "limits", changes)
+
+
+def timeouts(context, changes):
+    """The session's timeouts by name, in seconds, after changing some."""
+    return _numbers(context, "timeouts", changes)
+
+
+def _numbers(context, which, changes):
+    numbers = getattr(context, which)
+    if changes:
+        fixed = [name for name in changes if hasattr(numbers, name) and name not in config.PER_SESSION]
+        if fixed:
+            raise HostError(f"this.{which}: {fixed[0]} cannot be changed for one session", "TypeError")
+        setattr(context, which, numbers.replaced(changes, f"this.{which}"))
+        context.limits_changed()
+    return dict(vars(getattr(context, which)))
