@@ -11,7 +11,7 @@ INSTALLED = $(VENV)/installed
 COMPILE = $(PY) setup.py -q build_ext --inplace
 
 .DEFAULT_GOAL := build
-.PHONY: help build debug run test test-debug asan valgrind bench bench-engine soak lint fuzz clean
+.PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine soak lint fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -45,6 +45,10 @@ run: build ## serve js/policies/mx.js on 127.0.0.1:8025, mail goes to var/Maildi
 test: build ## run the tests; TESTS=tests/net chooses some; as root on Debian it installs what they need
 	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
 	@$(PYTEST) $(TESTS)
+
+interop: build ## the tests with real mail programs and the drills with kill -9, with ten times as much of everything (minutes)
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
+	@SCALE=10 $(PYTEST) tests/interop
 
 test-debug: debug ## run the tests on the debug build with asyncio's checks, then put the release build back
 	@PYTHONASYNCIODEBUG=1 $(PYTEST) $(TESTS); status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status

@@ -3,6 +3,7 @@
 What a program makes of its input is its own affair; so each sends the same message twice, once straight to a capturing
 next hop and once through Mailfilter, and the two must be the same but for Mailfilter's trace fields.
 """
+import re
 import shutil
 import smtplib
 import subprocess
@@ -26,6 +27,7 @@ MESSAGE = (b"From: Sender <sender@client.test>\r\nTo: user@example.test\r\nSubje
 def run(*command, **options):
     done = subprocess.run([str(word) for word in command], check=False, capture_output=True, timeout=30, **options)
     assert done.returncode == 0, done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
+    return done.stdout
 
 
 def need(program):
@@ -35,12 +37,13 @@ def need(program):
 
 
 def swaks(port, file, *more):
-    run(need("swaks"), "--server", "127.0.0.1", "--port", port, "--from", "sender@client.test",
-        "--to", "user@example.test", "--ehlo", "client.test", "--data", f"@{file}", *more)
+    return run(need("swaks"), "--server", "127.0.0.1", "--port", port, "--from", "sender@client.test",
+               "--to", "user@example.test", "--ehlo", "client.test", "--data", f"@{file}", *more)
 
 
 def swaks_pipelined(port, file):
-    swaks(port, file, "--pipeline")
+    said = swaks(port, file, "--pipeline")
+    assert re.search(rb"\n -> MAIL .*\n -> RCPT .*\n -> DATA\n", said), "it sent one command at a time"
 
 
 def curl(port, file):

@@ -44,7 +44,9 @@ def test_postfix_to_smtp_sink(serve):
             sender.wait_until_empty()
             assert "status=deferred" not in sender.log()
             assert "status=bounced" not in sender.log()
-        arrived = [m.content for m in sink.wait_for_messages(NUMBER)]
+        dumped = sink.wait_for_messages(NUMBER)
+    assert {(m.sender.split(b" ")[0], *m.recipients) for m in dumped} == {(b"<sender@client.test>", b"<user@example.test>")}
+    arrived = [m.content for m in dumped]
     assert_all_there(arrived)
     for content in arrived:
         names = [field.split(b":")[0] for field in without_trace(content)[0]]

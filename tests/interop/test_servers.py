@@ -13,8 +13,10 @@ from peers.opensmtpd import OpenSmtpd
 from peers.postfix import Postfix, without_trace
 from peers.sender import Sender
 from peers.smtp_sink import SmtpSink
+from scale import SCALE
 
-NUMBER = 20
+NUMBER = 20 * SCALE
+TEST_SECONDS = 60 + 10 * SCALE
 SERVERS = {"postfix": (postfix, Postfix), "exim": (exim, Exim), "opensmtpd": (opensmtpd, OpenSmtpd)}
 # What they log when a message is not delivered at the first try.
 GIVEN_UP = ["status=deferred", "status=bounced", " == ", " ** ", "TempFail", "PermFail"]

@@ -49,6 +49,7 @@ in_flow_delay = 0
 minimal_backoff_time = 1s
 maximal_backoff_time = 1s
 queue_run_delay = 1s
+service_throttle_time = 1s
 smtp_dns_support_level = disabled
 smtp_line_length_limit = 0
 smtp_connect_timeout = 10s
@@ -154,6 +155,7 @@ class Postfix:
         self._output = open(self.directory / "output", "wb")
         self._process = subprocess.Popen([str(MASTER), "-c", configuration, "-d"], stdin=subprocess.DEVNULL,
                                          stdout=self._output, stderr=self._output, start_new_session=True)
+        self.pid = self._process.pid
         wait_until(lambda: self._greets() or self._process.poll() is not None, "Postfix to greet", 30)
         if self._process.poll() is not None:
             raise ChildProcessError((self.directory / "output").read_text() + self.log())
