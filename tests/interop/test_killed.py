@@ -97,7 +97,7 @@ def deliver_all(port, seed, kill):
     for client in clients:
         client.start()
     for number in range(KILLS):
-        wait_until(lambda: sum(client.taken for client in clients) >= number * MESSAGES / KILLS
+        wait_until(lambda so_many=number * MESSAGES / KILLS: sum(client.taken for client in clients) >= so_many
                    or not any(client.is_alive() for client in clients), "some messages to be delivered", 60)
         never.wait(rng.uniform(0.0, LONGEST_PAUSE_S))  # a moment within whatever is going on then
         kill(rng)
