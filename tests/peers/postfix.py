@@ -78,6 +78,7 @@ bounce    unix - - n - 0 bounce
 defer     unix - - n - 0 bounce
 trace     unix - - n - 0 bounce
 verify    unix - - n - 1 verify
+tlsmgr    unix - - n 1000? 1 tlsmgr
 flush     unix n - n 1000? 0 flush
 proxymap  unix - - n - - proxymap
 smtp      unix - - n - - smtp
@@ -104,10 +105,11 @@ def missing():
 
 
 class Postfix:
-    """One instance. `port` takes mail by SMTP; `inject()` by Postfix's own sendmail."""
+    """One instance. `port` takes mail by SMTP; `inject()` by Postfix's own sendmail. settings: more of main.cf."""
 
-    def __init__(self, relay=None, hostname=None):
+    def __init__(self, relay=None, hostname=None, settings=None):
         self.relay = relay
+        self.settings = settings or {}
         self.hostname = hostname or ("sender.test" if relay else "destination.test")
 
     def __enter__(self):
@@ -143,7 +145,8 @@ class Postfix:
         values = {"directory": self.directory, "daemons": MASTER.parent, "hostname": self.hostname, "port": self.port,
                   "relay": self.relay, "uid": nobody.pw_uid, "gid": nobody.pw_gid}
         text = MAIN_CF + (RELAY_CF if self.relay else DESTINATION_CF)
-        (self.directory / "etc/main.cf").write_text(text.format(**values))
+        more = "".join(f"{name} = {value}\n" for name, value in self.settings.items())
+        (self.directory / "etc/main.cf").write_text(text.format(**values) + more)
         (self.directory / "etc/master.cf").write_text(MASTER_CF.format(**values))
         # Postfix waits for seconds with a file that was changed just now.
         for name in ("main.cf", "master.cf"):
