@@ -57,6 +57,15 @@
         return text.match(/[\ud800-\udbff][\udc00-\udfff]|[\s\S]/g) || [];
     }
 
+    /* The engine's arguments objects have nothing of their own to be iterated by; they inherit it from here. */
+    Object.defineProperty(Object.prototype, iteratorOf, {
+        configurable: true,
+        get: function () { return Object.prototype.toString.call(this) === '[object Arguments]' ? values : undefined; },
+        set: function (iterate) {
+            Object.defineProperty(this, iteratorOf, {value: iterate, writable: true, enumerable: true, configurable: true});
+        }
+    });
+
     /** Calls take(value) for each value of an iterable, or of something that is like an array. For the library. */
     host.iterate = function (source, take) {
         var start = listOf(source)[iteratorOf], iterator, step, i;
@@ -92,6 +101,23 @@
         return -1;
     }
 
+    function findLastIndex(callback, self) {
+        var list = listOf(this), i;
+        callable(callback);
+        for (i = (list.length >>> 0) - 1; i >= 0; i--) {
+            if (callback.call(self, list[i], i, list)) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    /* Array.prototype.at and String.prototype.at */
+    function at(i) {
+        i = Math.trunc(i) || 0;
+        return this[i < 0 ? i + this.length : i];
+    }
+
     function flatten(list, depth, result) {
         for (var i = 0; i < list.length; i++) {
             if (depth > 0 && Array.isArray(list[i])) {
@@ -109,6 +135,12 @@
             return i < 0 ? undefined : this[i];
         },
         findIndex: findIndex,
+        findLast: function (callback, self) {
+            var i = findLastIndex.call(this, callback, self);
+            return i < 0 ? undefined : this[i];
+        },
+        findLastIndex: findLastIndex,
+        at: function (i) { return at.call(listOf(this), i); },
         includes: function (wanted, from) {
             var list = listOf(this), n = list.length >>> 0, i;
             for (i = index(from, n, 0); i < n; i++) {
@@ -153,6 +185,7 @@
     add(Object, {
         values: function (object) { return Object.keys(object).map(function (key) { return object[key]; }); },
         entries: function (object) { return Object.keys(object).map(function (key) { return [key, object[key]]; }); },
+        hasOwn: function (object, key) { return Object.prototype.hasOwnProperty.call(listOf(object), key); },
         fromEntries: function (pairs) {
             var result = {};
             host.iterate(pairs, function (pair) { result[pair[0]] = pair[1]; });
@@ -167,6 +200,23 @@
     }
 
     add(String.prototype, {
+        at: function (i) { return at.call(String(this), i); },
+        matchAll: function (pattern) {
+            var text = String(this), found = [], match;
+            if (!(pattern instanceof RegExp)) {
+                pattern = new RegExp(String(pattern), 'g');
+            } else if (!pattern.global) {
+                throw new TypeError('matchAll needs a regular expression with the flag g');
+            }
+            pattern = new RegExp(pattern.source, (pattern.ignoreCase ? 'gi' : 'g') + (pattern.multiline ? 'm' : ''));
+            while ((match = pattern.exec(text)) !== null) {
+                found[found.length] = match;
+                if (match[0] === '') {
+                    pattern.lastIndex++;
+                }
+            }
+            return new ListIterator(found, 0);
+        },
         padStart: function (length, fill) { return padding(String(this), length, fill) + this; },
         padEnd: function (length, fill) { return this + padding(String(this), length, fill); },
         trimStart: function () { return String(this).replace(/^\s+/, ''); },

@@ -78,6 +78,29 @@
         return host.now('clock.now');
     }
 
+    /* The engine reads dates of ISO 8601 only; authors expect those of mail too (RFC 5322 §3.3, also as of §4.3). */
+    var ZONES = {EST: -300, EDT: -240, CST: -360, CDT: -300, MST: -420, MDT: -360, PST: -480, PDT: -420};
+    var MAIL_DATE = new RegExp('^\\s*(?:[a-z]{3,9},?\\s*)?(\\d{1,2})\\s+(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\\s+' +
+        '(\\d{2,4})(?:\\s+(\\d{1,2}):(\\d\\d)(?::(\\d\\d))?)?\\s*(?:([+-])(\\d\\d)(\\d\\d)|([a-z]{1,5}))?\\s*(?:\\(.*\\))?\\s*$', 'i');
+
+    function parse(text) {
+        var time = NativeDate.parse(text), found, year, minutes;
+        if (time === time) {
+            return time;
+        }
+        found = MAIL_DATE.exec(text);
+        if (found === null) {
+            return NaN;
+        }
+        year = +found[3];
+        if (found[3].length < 4) {
+            year += year < 50 && found[3].length === 2 ? 2000 : 1900;
+        }
+        minutes = found[7] ? (+found[8] * 60 + +found[9]) * (found[7] + '1') : ZONES[(found[10] || '').toUpperCase()] || 0;
+        return NativeDate.UTC(year, 'janfebmaraprmayjunjulaugsepoctnovdec'.indexOf(found[2].toLowerCase()) / 3, +found[1],
+            +(found[4] || 0), +(found[5] || 0) - minutes, +(found[6] || 0));
+    }
+
     function WorldDate(year, month, day, hours, minutes, seconds, ms) {
         if (!(this instanceof WorldDate)) {
             return new NativeDate(clock()).toString();
@@ -85,7 +108,7 @@
         /* As many arguments as were given: an undefined one is no date, one that is missing is 0 (or 1, a day). */
         switch (arguments.length) {
         case 0: return new NativeDate(clock());
-        case 1: return new NativeDate(year);
+        case 1: return new NativeDate(typeof year === 'string' ? parse(year) : year);
         case 2: return new NativeDate(year, month);
         case 3: return new NativeDate(year, month, day);
         case 4: return new NativeDate(year, month, day, hours);
@@ -97,7 +120,7 @@
     WorldDate.prototype = NativeDate.prototype;
     define(WorldDate.prototype, 'constructor', WorldDate);
     define(WorldDate, 'now', function now() { return clock(); });
-    define(WorldDate, 'parse', NativeDate.parse);
+    define(WorldDate, 'parse', function (text) { return parse(String(text)); });
     define(WorldDate, 'UTC', NativeDate.UTC);
     define(global, 'Date', WorldDate);
     define(Math, 'random', function random() { return host.now('random.number'); });

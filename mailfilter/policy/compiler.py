@@ -13,7 +13,7 @@ from importlib import metadata
 from mailfilter._core.heap import Heap, HeapDead, HeapStopped, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect, engine
-from mailfilter.policy.lexer import code_only
+from mailfilter.policy.lexer import code_only, regexps
 from mailfilter.policy.program_cache import ProgramCache
 from mailfilter.policy.sourcemap import LineMap, MapError
 
@@ -114,6 +114,7 @@ class Compiler:
         except UnicodeDecodeError as error:
             number = source.count(b"\n", 0, error.start) + 1
             raise PolicyError(f"not UTF-8 (octet {error.start} is {source[error.start]:#04x})", name, number) from None
+        self._check_regexps(name, text)
         key = self._key(name, source, kind)
         kept = self._cache.get(key)
         program = None if kept is None else self._program(name, text, kept)
@@ -127,6 +128,17 @@ class Compiler:
         return program
 
     @staticmethod
+    def _check_regexps(name, text):
+        """Babel lets through what only fails when it runs, or says nothing of where it is."""
+        for literal, offset in regexps(text):
+            problem = dialect.regexp_problem(literal)
+            if problem is not None:
+                at = offset + problem[0]
+                line, begin = text.count("\n", 0, at) + 1, text.rfind("\n", 0, at) + 1
+                raise PolicyError(f"SyntaxError: in a regular expression: {problem[1]}", name, line, at - begin + 1,
+                                  text[begin:].split("\n", 1)[0].rstrip("\r"))
+
+    @staticmethod
     def _program(name, text, made):
         try:
             lines = LineMap([[tuple(map(int, segment)) for segment in line] for line in made["lines"]])
@@ -136,7 +148,7 @@ class Compiler:
 
     def _key(self, name, source, kind):
         if self._version is None:
-            parts = (metadata.version("dukpy"), dialect.BABEL, dialect.TYPESCRIPT, "1")
+            parts = (metadata.version("dukpy"), dialect.BABEL, dialect.TYPESCRIPT, "2")
             self._version = hashlib.sha256("\0".join(parts).encode()).digest()
         language = b"ts" if name.endswith(".ts") else b"js"
         return hashlib.sha256(b"\0".join((self._version, language, kind.encode(), source))).hexdigest()
@@ -168,10 +180,15 @@ class Compiler:
             message, line = message[:note.start()], int(note[1])
         places = program.places(line)
         line, column = places[0] if places else (None, None)
+        # What passes a compiler and not the engine is the inside of a regular expression.
+        for _, offset in regexps(program.text):
+            if program.text.count("\n", 0, offset) + 1 == line:
+                column = offset - program.text.rfind("\n", 0, offset)
+                break
         raise PolicyError(f"{problem.name}: {message}", program.name, line, column, program.line(line))
 
     def _compile(self, name, text, kind):
-        code, lines, compilers = text, None, []
+        code, lines, compilers = dialect.simpler(text, code_only(text)), None, []
         if name.endswith(".ts"):
             code, lines = self._run("TypeScript", "compileTypeScript", name, text, kind)
             compilers.append("TypeScript")

@@ -7,7 +7,8 @@ Must not know: files, heaps, caches.
 import json
 import re
 
-__all__ = ["BABEL", "NO_ASYNC", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "explained", "unknown_name"]
+__all__ = ["BABEL", "NO_ASYNC", "REGEXP", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "explained", "regexp_problem", "simpler",
+           "unknown_name"]
 
 NO_ASYNC = "calls wait by themselves: leave out async and await"
 
@@ -23,9 +24,10 @@ host.entries(function compileBabel(name, source, kind) {
     }
 
     function ours(babel) {
-        /* A built-in error makes a new object, whatever `this` is: give it the prototype of the subclass. */
-        var base = babel.template('(function (B) { function E() { return Object.setPrototypeOf(B.apply(null, arguments), ' +
+        /* A built-in makes a new object, whatever `this` is: give it the prototype of the subclass. */
+        var base = babel.template('(function (B) { function E() { return Object.setPrototypeOf(Reflect.construct(B, arguments), ' +
             'Object.getPrototypeOf(this)); } E.prototype = B.prototype; return Object.setPrototypeOf(E, B); }(NAME))');
+        var builtIn = /^(Array|Date|Number|Object|RegExp|String|Uint8Array|(Eval|Range|Reference|Syntax|Type|URI)?Error)$/;
         var look = {
             Function: function (path) {
                 if (path.node.async) refuse(path, noAsync);
@@ -33,7 +35,7 @@ host.entries(function compileBabel(name, source, kind) {
             AwaitExpression: function (path) { refuse(path, noAsync); },
             Class: function (path) {
                 var above = path.node.superClass;
-                if (above && above.type === 'Identifier' && /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/.test(above.name) &&
+                if (above && above.type === 'Identifier' && builtIn.test(above.name) &&
                         !path.scope.hasBinding(above.name, true)) {
                     path.node.superClass = base({NAME: above}).expression;
                 }
@@ -116,11 +118,11 @@ host.entries(function compileTypeScript(name, source, kind) {
 _NEWER = (
     (re.compile(r"\?\|?\.|\?\.\|"), "write a && a.b; optional chaining (?.) is newer than what can be compiled"),
     (re.compile(r"\?\|?\?|\?\?\|"), "write a !== undefined ? a : b; the operator ?? is newer than what can be compiled"),
-    (re.compile(r"catch\s*\|\s*\{"), "write catch (error) {"),
+    (re.compile(r"\bstatic\s*\|\s*\{"), "write what is in it after the class; static blocks are newer than what can be compiled"),
     (re.compile(r"\bawait\s+\|?|\|\s*await\b|\basync\s*\|"), NO_ASYNC),
     (re.compile(r"\|?(?:\|\||&&)\|?=|\|\|\|="), "write a = a || b; the operators ||= and &&= are too new to be compiled"),
     (re.compile(r"#\|?\w|\|#"), "private members (#name) are newer than what can be compiled"),
-    (re.compile(r"\d\|n\b|\|\d+n\b|\d\|?_\d"), "big integers and _ in numbers are newer than what can be compiled"),
+    (re.compile(r"\d\|n\b|\|\d+n\b"), "big integers are newer than what can be compiled"),
     (re.compile(r"\bimport\s*\|\s*\(|\|\s*import\s*\("), "write require(\"./module\")"),
 )
 
@@ -134,6 +136,48 @@ _UNKNOWN = {
     "module": "the policy itself is no module and exports nothing",
     "let": "put the name on the line of let",
 }
+
+
+REGEXP = "named groups, look-behind and the flags s, u and y are newer than the engine"
+
+# What is newer than Babel but only another way of writing what is not: catch without a name, and _ in numbers.
+_SIMPLER = (
+    (re.compile(r"(?<![\w$.])catch(?=\s*\{)"), lambda found: "catch (_)"),
+    (re.compile(r"(?<![\w$])\d\w*_\w*"), lambda found: found[0].replace("_", "")),
+)
+
+_REGEXP = (
+    (re.compile(r"\(\?<[=!]"), "look-behind, (?<=…) and (?<!…), is newer than the engine; match more and take a group of it"),
+    (re.compile(r"\(\?<"), "named groups, (?<name>…), are newer than the engine; take groups by their number"),
+    (re.compile(r"\\[pP]\{"), "\\p{…} is newer than the engine; write the characters out, [A-Za-z\\u00c0-\\u024f]"),
+)
+_FLAGS = {"s": "the flag s is newer than the engine; write [\\s\\S] for the dot",
+          "y": "the flag y is newer than the engine; use g, and compare the index of what was found with lastIndex",
+          "d": "the flag d is newer than the engine", "v": "the flag v is newer than the engine"}
+
+
+def simpler(source, seen):
+    """The text with `catch (_) {` for `catch {`, and without _ in numbers; its lines stay. seen: that of lexer.code_only()."""
+    for pattern, other in _SIMPLER:
+        for found in reversed(list(pattern.finditer(seen))):
+            source = source[:found.start()] + other(found) + source[found.end():]
+            seen = seen[:found.start()] + other(found) + seen[found.end():]
+    return source
+
+
+def regexp_problem(literal):
+    """What a regular expression as it is written, /a/g, has that the engine does not know: (offset in it, what to do); None."""
+    end = literal.rindex("/")
+    # A bracket that is a character: escaped, or in a class.
+    plain = re.sub(r"\\[^pP]|\[(?:[^\]\\]|\\.)*\]", lambda found: " " * len(found[0]), literal[:end])
+    for pattern, remedy in _REGEXP:
+        found = pattern.search(plain) or pattern is _REGEXP[2][0] and pattern.search(literal[:end])
+        if found:
+            return found.start(), remedy
+    for at, flag in enumerate(literal[end + 1:], end + 1):
+        if flag in _FLAGS:
+            return at, _FLAGS[flag]
+    return None
 
 
 def explained(message, source, line, column, typescript=False):

@@ -19,6 +19,7 @@ _UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
 _LATE = 3
 
 _LOOP = re.compile(r"(?<![\w$.])(?:for|while|do)(?![\w$])")
+_NOT_ITERABLE = re.compile(r"undefined not callable \(property \[Symbol [^]]*Symbol\.iterator[^]]*\] of (.*)\)$", re.DOTALL)
 _WORDS = (
     re.compile(r"(?:identifier|property) '([^']+)'"),
     re.compile(r"^'?([A-Za-z_$][\w$]*)'? (?:is )?not "),
@@ -117,6 +118,9 @@ def from_script_error(error, programs, thrown_at=None):
     thrown_at: the traceback text of a throw whose value was no Error.
     """
     message = f"{error.name}: {error.message}" if error.name else f"thrown: {error.message}"
+    message = _NOT_ITERABLE.sub(r"\1 is not iterable", message)
+    if error.name == "SyntaxError" and str(error.message).startswith("invalid regexp"):
+        message += f" ({dialect.REGEXP})"
     name = _UNKNOWN.match(str(error.message)) if error.name == "ReferenceError" else None
     remedy = dialect.unknown_name(name[1]) if name else None
     if remedy:

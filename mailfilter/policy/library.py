@@ -19,8 +19,8 @@ FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.j
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
     "polyfill.js": frozenset(
-        "entries fill find findIndex flat flatMap from fromEntries includes iterator keys of padEnd padStart raw replaceAll "
-        "trimEnd trimStart values Map Set WeakMap WeakSet regeneratorRuntime".split()),
+        "at entries fill find findIndex findLast findLastIndex flat flatMap from fromEntries hasOwn includes iterator keys "
+        "matchAll of padEnd padStart raw replaceAll trimEnd trimStart values Map Set WeakMap WeakSet regeneratorRuntime".split()),
     "collections.js": frozenset(("Map", "Set", "WeakMap", "WeakSet")),
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),

@@ -7,7 +7,7 @@ from handlers import Session, policy_of
 
 HERE = Path(__file__).parent
 HARNESS = (HERE / "harness.js").read_text("utf-8")
-FILES = sorted(path for path in HERE.glob("*.js") if path.name != "harness.js")
+FILES = sorted(path for path in HERE.glob("*.js") if path.name not in ("harness.js", "language.js"))
 NAMED = [(path, name) for path in FILES
          for name in re.findall(r'^test\("([^"\n]+)"', path.read_text("utf-8"), re.MULTILINE)]
 

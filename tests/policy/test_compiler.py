@@ -61,7 +61,8 @@ def test_trying_a_policy_does_not_run_it():
 @pytest.mark.parametrize("source", [
     "let a = 1;", "var f = x => x;", "class A { }", "var t = `x`;", "var {a} = b;", "function f(a = 1) { }", "f(...a);",
     "for (const x of y) { }", "function* g() { yield 1; }", "var a = {...b};\nlet c;", "class A { x = 1; static y = 2; }",
-    "import x from './x';", "f(\n  a,\n);", "let s = '😀', ä = `😀`;", "let r = /a/u;"])
+    "import x from './x';", "f(\n  a,\n);", "let s = '😀', ä = `😀`;", "let r = /a/u;", "try { } catch { }",
+    "let a = 1_000, b = 0xff_ff, c = '1_0';", "for (const c of 'a😀b') f();", "let r = /[(?<a>]/, s = a / b / y;"])
 def test_newer_javascript_is_compiled(source):
     program = compiled(source)
     assert program.compilers == ("Babel",) and program.map is not None
@@ -87,11 +88,17 @@ def test_typescript_alone_where_that_is_enough():
     ("let f;\nreturn 1;\n", 2, 1, "'return' outside of function"),
     ("let a = b?.c;", 1, 11, "optional chaining"),
     ("let a = b ?? c;", 1, 12, "the operator ??"),
-    ("let a;\ntry { a(); } catch { }", 2, 20, "write catch (error) {"),
     ("class A { #x = 1; }", 1, 11, "private members"),
     ("let a = 10n;", 1, 11, "big integers"),
     ("let a = import('./x');", 1, 9, 'write require("./module")'),
-    ("let a = 1;\nlet r = /(?<n>b)/;\n", 2, None, "invalid regexp group"),
+    ("let a = 1;\nlet r = /(?<n>b)/;\n", 2, 10, "named groups"),
+    ("var a = 1;\nvar r = /(?<n>b)/;\n", 2, 10, "named groups"),
+    ("var r = 'x'.match(/a(?<!b)/);", 1, 21, "look-behind"),
+    ("var r = /a.b/s;", 1, 14, "write [\\s\\S] for the dot"),
+    ("let r = /[/]\\/a/gy;", 1, 18, "the flag y"),
+    ("let r = /^\\p{L}+$/u;", 1, 11, "\\p{…} is newer"),
+    ("let a = 1;\nlet r = /(a/;\n", 2, 9, "unexpected end of pattern"),
+    ("class A { static { f(); } }", 1, 18, "static blocks"),
     ("export default 1;", 1, 1, "a policy exports nothing"),
     ("let a;\nasync function f() { await a(); }\n", 2, 1, NO_ASYNC),
     ("var f = async x => x;", 1, 9, NO_ASYNC),
