@@ -114,16 +114,16 @@ test("the library's own door is not to be seen", function () {
 
 test("the dates of mail", function () {
     function at(text) { return new Date(text).getTime(); }
-    equal(at("Sat, 29 Feb 2020 00:00:00 +0000"), 1582934400000);
-    equal(at(" Mon,02 Nov 2020 12:34:56 +0100 (CET)"), 1604316896000);
-    equal(at("1 January 2021 10:00 -0530"), 1609515000000);
-    equal(at("5 Feb 2020 10:11 EST"), 1580915460000);
-    equal(at("Tue, 3 Mar 20 01:02:03 GMT"), 1583197323000);
-    equal(at("3 Mar 99 01:02:03 Z"), Date.UTC(1999, 2, 3, 1, 2, 3));
-    equal(Date.parse("Thu, 1 Jan 1970 00:00:01 +0000"), 1000);
-    equal(isNaN(at("yesterday")), true);
-    equal(isNaN(at("Sat, 29 Foo 2020 00:00:00 +0000")), true);
-    equal(at("2020-02-29"), 1582934400000);
-    equal(at(Date.UTC(2020, 1, 29)), 1582934400000);
-    equal(at(new Date(5)), 5);
+    same(at("Sat, 29 Feb 2020 00:00:00 +0000"), 1582934400000);
+    same(at(" Mon,02 Nov 2020 12:34:56 +0100 (CET)"), 1604316896000);
+    same(at("1 January 2021 10:00 -0530"), 1609515000000);
+    same(at("5 Feb 2020 10:11 EST"), 1580915460000);
+    same(at("Tue, 3 Mar 20 01:02:03 GMT"), 1583197323000);
+    same(at("3 Mar 99 01:02:03 Z"), Date.UTC(1999, 2, 3, 1, 2, 3));
+    same(Date.parse("Thu, 1 Jan 1970 00:00:01 +0000"), 1000);
+    same(isNaN(at("yesterday")), true);
+    same(isNaN(at("Sat, 29 Foo 2020 00:00:00 +0000")), true);
+    same(at("2020-02-29"), 1582934400000);
+    same(at(Date.UTC(2020, 1, 29)), 1582934400000);
+    same(at(new Date(5)), 5);
 });
