@@ -26,7 +26,8 @@ host.entries(function compileBabel(name, source, kind) {
     function ours(babel) {
         /* A built-in makes a new object, whatever `this` is: give it the prototype of the subclass. */
         var base = babel.template('(function (B) { function E() { return Object.setPrototypeOf(' +
-            'Reflect.construct(B, arguments), Object.getPrototypeOf(this)); } E.prototype = B.prototype; return Object.setPrototypeOf(E, B); }(NAME))');
+            'Reflect.construct(B, arguments), Object.getPrototypeOf(this)); } ' +
+            'E.prototype = B.prototype; return Object.setPrototypeOf(E, B); }(NAME))');
         var builtIn = /^(Array|Date|Number|Object|RegExp|String|Uint8Array|(Eval|Range|Reference|Syntax|Type|URI)?Error)$/;
         var look = {
             Function: function (path) {
