@@ -25,6 +25,7 @@ from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.outbound import NextHop
 from mailfilter.net.restraint import Restrained, core_limits
+from mailfilter.net.session_log import Told
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
 from mailfilter.policy.system_operations import path_parts
@@ -58,7 +59,7 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(Restrained, asyncio.Protocol):
+class Inbound(Restrained, Told, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "limits", "timeouts", "transport",
@@ -197,6 +198,8 @@ class Inbound(Restrained, asyncio.Protocol):
         if self._asked is None:
             self._advance()
             self._clean_up()
+        elif not self.context.delivering:
+            self._give_up()
 
     def pause_writing(self):
         """The client does not fetch its replies: it gets no further ones until it does."""
@@ -277,8 +280,10 @@ class Inbound(Restrained, asyncio.Protocol):
                 self._close()
                 return
             elif event.asks:
-                if self._lost and kind != core.EV_MESSAGE:
-                    return              # nobody is there to be answered
+                if self._lost:          # nobody is there to be answered
+                    if kind == core.EV_MESSAGE:
+                        self._note_lost(event)
+                    return
                 if not self._exceeds(event):
                     self._ask(event)
             elif kind == core.EV_DISCARDED:
@@ -429,6 +434,24 @@ class Inbound(Restrained, asyncio.Protocol):
         self.context.message = None
         self.context.transaction_over()
 
+    def _give_up(self):
+        """The client is gone and a handler waits that has delivered nothing yet. Whatever it is going to decide, nobody
+        would learn of it: a message that is delivered now comes again."""
+        event, self._asked = self._asked, None
+        self.driver.give_up()
+        if event.kind == core.EV_MESSAGE:
+            self._note_lost(event)
+            self.context.message.close()
+            self.context.message = None
+        self.context.transaction_over()
+        self._clean_up()
+
+    def _note_lost(self, event):
+        """The log: a whole message that nobody is there to be answered for."""
+        metrics.count(_MESSAGES["lost"])
+        if self.log.level >= logs.INFO:
+            self._log_message(event, "lost", "the client has left without an answer")
+
     # The body.
 
     def _new_spool(self):
@@ -501,7 +524,8 @@ class Inbound(Restrained, asyncio.Protocol):
             return
         self._cleaned = True
         self._drop_spool()
-        if self.driver.started and not self.driver.heap.dead:
+        # The library's own does nothing: no need to wake a sleeping heap for it.
+        if self.worker.policy.handlers.get("cleanup") and self.driver.started and not self.driver.heap.dead:
             outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._handled)
             if outcome is None:
                 return
@@ -518,51 +542,6 @@ class Inbound(Restrained, asyncio.Protocol):
             if self.log.level >= logs.INFO:
                 self._log_summary()
         self.worker.closed(self, self.visit)
-
-    # Log.
-
-    def _log_outcome(self, event, outcome):
-        """What a mail administrator looks for: every message with its fate, and why anything was refused."""
-        kind, code = event.kind, outcome.code
-        if kind == core.EV_DISCARDED or (kind != core.EV_MESSAGE and code < 400):
-            return
-        if outcome.fault is not None:
-            reply = "the policy failed"
-        else:
-            reply = f"{code} {outcome.lines[0] if outcome.lines else ''}" if code else "default"
-        if kind == core.EV_MESSAGE:
-            transaction = self.session.transaction
-            recipients = transaction.recipients
-            self.log.write(
-                logs.INFO, self.session_id, "accepted" if 200 <= code < 300 else "refused", sender=transaction.sender.text,
-                recipient=recipients[0].text, recipients=len(recipients), size=event.message_bytes, reply=reply)
-            return
-        about = event.path.text if event.path is not None else event.text
-        self.log.write(logs.INFO, self.session_id, f"refused {event.name}", **({"of": about} if about else {}),
-                       client=self.remote[0], reply=reply)
-
-    def _log_fault(self, fault):
-        self.faults += 1
-        excerpt = (fault.source_line or "").strip()
-        self.log.write(logs.ERR, self.session_id, str(fault), **({"source": excerpt} if excerpt else {}))
-
-    def _log_summary(self):
-        session = self.session
-        self.log.write(
-            logs.INFO, self.session_id, "session", client=self.remote[0], port=self.remote[1],
-            helo=session.hello or b"-", **tls_inbound.of_log(self.tls), messages=self.messages, accepted=self.accepted,
-            refused=self.refused, faults=self.faults,
-            seconds=f"{self.worker.loop.time() - self.deadlines.begun:.3f}", policy=self.worker.policy.version)
-
-    def _debug_input(self, data):
-        """debugProtocol: what the client says, line by line; of a message only how much came."""
-        if self.session.state == ST_DATA:
-            self.log.write(logs.INFO, self.session_id, f"client > {len(data)} bytes of message")
-            return
-        lines = (self._debug_line + data).split(b"\n")
-        self._debug_line = lines.pop()[-4096:]
-        for line in lines:
-            self.log.write(logs.INFO, self.session_id, b"client > " + line.rstrip(b"\r"))
 
 
 def _wrong_predata(policy, code):

@@ -32,7 +32,8 @@ _NOT_CONNECTED = metrics.slot("timeouts_total", "connect")
 class NextHop(asyncio.Protocol):
     """A connection to `host`:`port` (or host "unix:/path"), closed until connect().
 
-    touched: set to False by whoever wants to know whether anything is sent from now on.
+    touched, beyond_recall: set to False by whoever wants to know whether anything is sent from now on, and whether a whole
+        message is, which the next hop may have accepted whatever happens then.
     Errors: ServiceUnavailable (connection), ServiceTimeout, ServiceProtocolError (what came is no SMTP), NotNow,
     ValueError-like texts for arguments that cannot be sent are NotNow too.
     """
@@ -43,6 +44,7 @@ class NextHop(asyncio.Protocol):
         self.port = port
         self.timeouts = timeouts
         self.touched = True
+        self.beyond_recall = False
         self._log = log
         self._session_id = session_id
         self._debug = debug
@@ -253,6 +255,7 @@ class NextHop(asyncio.Protocol):
         self._chunks = None
         try:
             self._write(self._client.end_message())
+            self.beyond_recall = True
         except ClientError as error:            # it said something out of turn while the message was on its way
             self.spoil(str(error))
             raise ServiceUnavailable(f"Input/output error: {self.name}: {error}") from None

@@ -103,5 +103,6 @@ def close(context, handle):
     """Close a connection without QUIT."""
     hop = context.next_hops.pop(handle, None)
     if hop is not None:
+        context.delivered = context.delivered or hop.beyond_recall
         hop.close()
     return UNDEFINED

@@ -28,12 +28,13 @@ class SessionContext:
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
     user: None, because a session runs as who we are (a policy is loaded before that is so).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
+    delivered: whether the running handler has begun to deliver where no connection tells of it (see delivering).
     tls: facts about the client's TLS, a dict as net/tls_stream.py has it, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
                  "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
-                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls")
+                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop, tarpit=None, limits_changed=None):
@@ -61,6 +62,12 @@ class SessionContext:
         self.groups = {}
         self.operations = 0
         self.tls = None
+        self.delivered = False
+
+    @property
+    def delivering(self):
+        """Whether the running handler has begun to deliver in a way that cannot be taken back."""
+        return self.delivered or any(hop.beyond_recall for hop in self.next_hops.values())
 
     def charge(self, name):
         """Count one operation; HostError when the session has used up its number."""
@@ -72,8 +79,9 @@ class SessionContext:
 
     def handler_starts(self):
         """A handler begins: what it does to next hops from now on is its own."""
+        self.delivered = False
         for hop in self.next_hops.values():
-            hop.touched = False
+            hop.touched = hop.beyond_recall = False
 
     def handler_failed(self):
         """A handler was cut off or threw: next hops that it had begun to talk to are brought back into step."""

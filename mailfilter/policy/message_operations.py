@@ -56,5 +56,6 @@ def deliver(context, waiting, path, headers, body, folder):
     """Deliver durably into a Maildir; the name of the new file."""
     chunks = outgoing_chunks(context, headers, body, wire=False)
     maildir = Maildir(os.fspath(path))
+    context.delivered = True
     return waiting.run_in_thread(lambda: maildir.deliver(chunks, folder=folder).name)
 

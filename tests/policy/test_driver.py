@@ -43,7 +43,7 @@ class Hop:
 
     def __init__(self):
         self.connected = self.received = None
-        self.touched = self.in_message = self.in_transaction = False
+        self.touched = self.beyond_recall = self.in_message = self.in_transaction = False
         self.events = []
 
     def connect(self, done):
