@@ -1,4 +1,4 @@
-"""The command line: `mailfilter serve`, `mailfilter check`, `mailfilter version`.
+"""The command line: `mailfilter serve`, `mailfilter reload`, `mailfilter check`, `mailfilter version`.
 
 Reads arguments, turns them into checked values, and calls one function. What is imported for a command is
 imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it
@@ -7,6 +7,7 @@ failed, 2 the command line is wrong.
 import argparse
 import os
 import platform
+import signal
 import sys
 
 from mailfilter import __version__, config
@@ -32,7 +33,14 @@ limits and timeouts (--limit NAME=VALUE, --timeout NAME=SECONDS; NAME@LISTENER f
 {defaults}
 
 signals: SIGTERM or Ctrl-C stops listening, lets running transactions finish (at most the timeout `shutdown`)
-and ends; a second one ends at once.
+and ends; a second one ends at once. SIGHUP lets new connections have the policy as its files are now, if it is good.
+"""
+
+_RELOAD_EXAMPLES = """\
+example:
+  mailfilter check policy.js && mailfilter reload --pid-file /run/mailfilter.pid
+
+The server's log says `reloaded` with the version, or `reload failed` and where; then the old policy stays.
 """
 
 _CHECK_EXAMPLES = """\
@@ -134,6 +142,16 @@ def _parser():
 
     serve.add_argument("--dns-server", metavar="ADDR", action="append", default=[],
                        help="address of a DNS server, ADDR or ADDR:PORT; may be repeated (default: the system's)")
+    serve.add_argument("--pid-file", metavar="F",
+                       help="write the process id there, and hold the file; for `mailfilter reload`")
+
+    reload = commands.add_parser(
+        "reload", help="let a running server take the policy as it is now", formatter_class=wide,
+        description="Let a running server read its policy again. It compiles and checks it beside the one that serves; only "
+                    "when it is good do new connections get it. Running sessions keep theirs. The same as SIGHUP.",
+        epilog=_RELOAD_EXAMPLES)
+    reload.set_defaults(run=_reload)
+    reload.add_argument("--pid-file", metavar="F", required=True, help="what the server was given as --pid-file")
 
     check = commands.add_parser(
         "check", help="load a policy and tell what is in it", formatter_class=wide,
@@ -171,6 +189,8 @@ def _settings(options):
 def _serve(options):
     from mailfilter.net import listeners, networks, privileges
     from mailfilter.net.entrance import trusted_networks
+    # Until somebody listens for it: a reload that is asked for while we start is no reason to end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _hold_standard_descriptors()
     try:
         log = _log(options)
@@ -191,36 +211,55 @@ def _serve(options):
 
     from mailfilter import policy as policies
     from mailfilter.net.counting import SharedMemory
+    from mailfilter.net.deployment import Deployment
     from mailfilter.net.inbound import Inbound
     from mailfilter.net.supervisor import serve
+    from mailfilter.net.terms import Terms
     from mailfilter.net.worker import Worker
     from mailfilter.services.dns import Resolver
 
-    policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log,
-                           user=identity.name if identity is not None else None, heap_bytes=limits.given("heap_bytes"))
-    limits = limits.over(config.Given(config.Limits(), policy.limits, "SmtpServer.limits"))
-    timeouts = timeouts.over(config.Given(config.Timeouts(), policy.timeouts, "SmtpServer.timeouts"))
+    def load():
+        """The policy as its files are now, and what it and the command line say, the latter over the former."""
+        policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log,
+                               user=identity.name if identity is not None else None, heap_bytes=limits.given("heap_bytes"))
+        said = [given.over(config.Given(defaults, of_policy, source)) for given, defaults, of_policy, source in (
+            (limits, config.Limits(), policy.limits, "SmtpServer.limits"),
+            (timeouts, config.Timeouts(), policy.timeouts, "SmtpServer.timeouts"))]
+        return Terms(policy, *said)
+
+    deployment = Deployment(load, settings, log, fixed_addresses=addresses is not None)
+    # Nothing here holds what is current now: it is forgotten when a newer one has come and its last session is over.
     if addresses is None:
-        addresses = listeners.parse_all(policy.listen_addresses)
+        addresses = listeners.parse_all(deployment.current.policy.listen_addresses)
     tls = _tls(options, addresses, log)
 
     def make_resolver():
-        return Resolver(servers=dns_servers, deadline_s=timeouts.general.dns,
-                        cache_entries=limits.general.dns_cache_entries, in_flight=limits.general.dns_in_flight)
+        terms = deployment.current
+        return Resolver(servers=dns_servers, deadline_s=terms.timeouts.dns, cache_entries=terms.limits.dns_cache_entries,
+                        in_flight=terms.limits.dns_in_flight)
 
     counts = SharedMemory(workers)
 
     def make_worker():
-        return Worker(policy, limits=limits.general, timeouts=timeouts.general, log=log, protocol=Inbound,
-                      hostname=hostname, settings=settings, line_ends=options.line_ends,
-                      spool_directory=spool_directory, make_resolver=make_resolver, listener_limits=limits.by_listener,
-                      listener_timeouts=timeouts.by_listener, exempt=exempt, counts=counts,
-                      tls=tls, trusted_proxies=trusted_proxies)
+        return Worker(deployment.current, log=log, protocol=Inbound, hostname=hostname, settings=settings,
+                      line_ends=options.line_ends, spool_directory=spool_directory, make_resolver=make_resolver,
+                      exempt=exempt, counts=counts, tls=tls, trusted_proxies=trusted_proxies)
 
-    log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=policy.path,
-              policy_version=policy.version)
+    log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=deployment.current.policy.path,
+              policy_version=deployment.current.policy.version)
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log,
-                 grace_s=timeouts.general.shutdown, page=page)
+                 grace_s=deployment.current.timeouts.shutdown, page=page, deployment=deployment, pid_file=options.pid_file)
+
+
+def _reload(options):
+    from mailfilter.net import pidfile
+    number = pidfile.running(options.pid_file)
+    try:
+        os.kill(number, signal.SIGHUP)
+    except OSError as error:
+        raise ConfigError(f"cannot signal the server with the process id {number}: {error.strerror}") from error
+    print(f"asked the server with the process id {number} to reload its policy; its log tells how that ended")
+    return 0
 
 
 def _tls(options, addresses, log):

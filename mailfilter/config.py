@@ -4,6 +4,7 @@ Values are validated once, here, and frozen. Defaults come first, then what the 
 line: each step is a new object made by `replaced`. Knows no sockets, no files, no argparse; the messages of
 its `ConfigError`s are written for the person who typed the value.
 """
+import copy
 import ipaddress
 import os
 import re
@@ -308,13 +309,15 @@ class Given:
         return getattr(self.general, name) if name in self._values else None
 
     def over(self, other):
-        """These, and what `other` has besides; what the other says of a listener goes before what this says of all."""
-        self.general = other.general.replaced(self._values, self._source)
+        """A new one: these, and what `other` has besides; what the other says of a listener goes before what this says of
+        all."""
+        both = copy.copy(self)
+        both.general = other.general.replaced(self._values, self._source)
         merged = {listener: dict(values) for listener, values in other.by_listener.items()}
         for listener, values in self.by_listener.items():
             merged.setdefault(listener, {}).update(values)
-        self.by_listener = merged
-        return self
+        both.by_listener = merged
+        return both
 
 
 def _plain(name):

@@ -210,6 +210,7 @@ class SyslogSink:
     """
 
     def __init__(self, ident, facility):
+        self.ident, self.facility = ident, facility
         syslog.openlog(escape(ident), syslog.LOG_PID, facility)
 
     def emit(self, severity, session_id, text, fields):
@@ -255,3 +256,8 @@ class Log:
             self.write(WARNING, "-", "there is no system log here (/dev/log is missing), logging goes on as before")
             return
         self.sink = SyslogSink(ident, facility)
+
+    @staticmethod
+    def close():
+        """Close the system log's socket; the next openlog() opens one again."""
+        syslog.closelog()

@@ -95,6 +95,10 @@ TABLE = (
            {"made": ("copied", "built")}),
     Metric("heaps", GAUGE, "JavaScript heaps of open sessions.", "heaps"),
     Metric("heaps_asleep", GAUGE, "Those of them whose pages are given back.", "heaps"),
+    Metric("images", GAUGE, "Policies ready to be copied: the newest one of each worker, and older ones that sessions still use.",
+           "images"),
+    Metric("reloads_total", COUNTER, "Reloads of the policy that were asked for, and how they ended.", "reloads",
+           {"outcome": ("done", "failed")}),
     Metric("dns_questions_total", COUNTER, "Look-ups of the DNS: asked outside, answered from the cache, or merged with one that "
            "was under way.", "look-ups", {"answer": ("asked", "cached", "merged")}),
     Metric("loop_lag_seconds", HISTOGRAM, "How late a timer of the event loop fires, looked at once a second.", "seconds",

@@ -7,6 +7,10 @@ from mailfilter._core.duktape cimport arena, duk_host, image, remains
 
 cdef class Image:
     cdef image im
+    cdef const unsigned char[::1] memory    # what a borrowed image lies in
+    cdef bint counted
+
+    cdef int _count(self) noexcept
 
 
 cdef class Heap:

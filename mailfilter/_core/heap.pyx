@@ -7,7 +7,7 @@ ScriptError, comes out.
 Must not know: mail, sessions, uvloop, which operations exist.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memset
@@ -50,6 +50,9 @@ class Undefined:
     __slots__ = ()
 
     def __repr__(self):
+        return "UNDEFINED"
+
+    def __reduce__(self):
         return "UNDEFINED"
 
 
@@ -121,9 +124,17 @@ def regions():
 cdef long sleeping = 0
 
 
+cdef long images_alive = 0
+
+
 def heaps():
     """(heaps of this process, those of them that sleep)."""
     return c.arena_in_use(), sleeping
+
+
+def images():
+    """How many images there are in this process."""
+    return images_alive
 
 
 cdef int _answer(void *owner, PyObject *arguments, PyObject **result) noexcept:
@@ -206,6 +217,7 @@ cdef class Heap:
             else:
                 c.arena_close(self.region)
             self.region = NULL
+            self.answer = None      # it may lead back to who holds this heap
 
     def sleep(self):
         """Give the pages of an idle heap back to the system and keep only what differs from its image.
@@ -393,9 +405,36 @@ cdef class Image:
             heap.close()
         if verdict != c.IMAGE_GOOD:
             raise NoImage(VERDICTS[verdict], self.im.at)
+        self._count()
 
     def __dealloc__(self):
+        global images_alive
         c.image_free(&self.im)
+        if self.counted:
+            images_alive -= 1
+
+    cdef int _count(self) noexcept:
+        global images_alive
+        self.counted = True
+        images_alive += 1
+        return 0
+
+    def pack(self):
+        """The image in one piece, bytes, for unpack() in a process that was forked from the same parent."""
+        cdef bytes packed = PyBytes_FromStringAndSize(NULL, c.image_packed_bytes(&self.im))
+        c.image_pack(&self.im, PyBytes_AS_STRING(packed))
+        return packed
+
+    @staticmethod
+    def unpack(const unsigned char[::1] memory not None):
+        """The image that pack() put into this memory, which is kept and must not change: a map of a file, with whatever may
+        follow behind the image. ValueError when there is none."""
+        cdef Image image = Image.__new__(Image)
+        if c.image_unpack(&image.im, &memory[0] if memory.shape[0] else NULL, memory.shape[0]) != 0:
+            raise ValueError("this memory holds no image")
+        image.memory = memory
+        image._count()
+        return image
 
     def heap(self, answer=None):
         """A new heap, a copy of the image with random state of its own."""

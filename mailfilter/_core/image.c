@@ -235,8 +235,10 @@ enum image_verdict image_make(image *im, arena *first, arena *second, arena *thi
 }
 
 void image_free(image *im) {
-    free(im->bytes);
-    free(im->relocations);
+    if (!im->borrowed) {
+        free(im->bytes);
+        free(im->relocations);
+    }
     im->bytes = NULL;
     im->relocations = NULL;
     im->relocated = 0;

@@ -41,6 +41,7 @@ typedef struct image {
     size_t relocated, stale;
     uint32_t random[2];         /* indexes of the words of the random generator */
     size_t at;                  /* verdicts with a place: offset in bytes */
+    int borrowed;               /* bytes and relocations lie in memory that is not ours (image_unpack) */
 } image;
 
 /* A region at a fixed address for a build; NULL when something is there already. */
@@ -50,6 +51,14 @@ void image_region_close(arena *a);
 /* Make the image from three builds of the same heap in regions 0, 1 and 2. */
 enum image_verdict image_make(image *im, arena *first, arena *second, arena *third);
 void image_free(image *im);
+
+/* An image in one piece, for other processes that were forked from the same parent (it holds addresses of the engine's
+ * functions): so many octets, written to `to`. */
+size_t image_packed_bytes(const image *im);
+void image_pack(const image *im, void *to);
+/* Use an image that was packed to `from`, aligned to 8 octets, as it lies there: that memory must stay and not change until
+ * image_free. 0, or -1: it is no image. */
+int image_unpack(image *im, const void *from, size_t length);
 
 /* A fresh heap: a copy of the image in a region of its own, with random state of its own. NULL: no memory. */
 arena *image_copy(const image *im);

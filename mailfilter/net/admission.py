@@ -109,6 +109,13 @@ class Admission:
         if loop is not None:
             self.pressure.start(loop)
 
+    def go_by(self, limits, by_listener):
+        """Decide by other limits from now on."""
+        self.limits = limits
+        self._by_listener = by_listener or {}
+        self._checks.cache_clear()
+        self.pressure.go_by(limits)
+
     def stop(self):
         """The worker ends; what it counted is forgotten."""
         self.pressure.stop()

@@ -54,6 +54,10 @@ class Pressure:
         self.level = 0.0
         self.cause = ""
 
+    def go_by(self, limits):
+        """Take other limits from now on."""
+        self._limits = limits
+
     def start(self, loop):
         """Begin to look, on this event loop."""
         self._loop = loop

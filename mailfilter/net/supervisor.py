@@ -1,7 +1,8 @@
 """Starting to serve: bind, give up root, then run one worker here or several as child processes.
 
 With several, the supervisor is a small process without an event loop. It restarts workers that die (waiting
-longer each time they die young), hands SIGTERM and SIGINT on, and ends when all are gone. A supervisor that is
+longer each time they die young), hands SIGTERM and SIGINT on, and ends when all are gone. On SIGHUP it has a newer
+policy built and hands it to the workers; it is the one that workers started later have, too. A supervisor that is
 killed takes its workers with it: they hold the reading end of a pipe, and end when it closes.
 
 It is as unprivileged as its workers, which are forked from it. Knows nothing of sessions and policies.
@@ -10,6 +11,7 @@ import gc
 import os
 import select
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -19,15 +21,16 @@ from dataclasses import dataclass
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter.net import listeners as binding
-from mailfilter.net import privileges
-from mailfilter.net.worker import raise_file_limit
+from mailfilter.net import notify, privileges
+from mailfilter.net.pidfile import PidFile
+from mailfilter.net.worker import RELOAD, RELOADED, raise_file_limit
 
 __all__ = ["Supervisor", "serve"]
 
 _RESTARTS, _INTERNAL = metrics.slot("worker_restarts_total"), metrics.slot("internal_errors_total")
 
 
-def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None):
+def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None, deployment=None, pid_file=None):
     """Listen on the addresses and serve until told to stop.
 
     Logs `listening on ADDRESS` for each one, and `ready` when every worker accepts.
@@ -40,6 +43,8 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None)
         log: the process's `Log`.
         grace_s: how long workers may take to end; a few seconds more, and they are killed.
         page: (addresses, protocol) of what monitoring asks, or None; see `Worker.run`.
+        deployment: where newer policies come from (`deployment.Deployment`), or None: SIGHUP is not heeded.
+        pid_file: the path of a file for the process's id, or None.
 
     Returns:
         The exit status: 0 after a graceful end.
@@ -50,7 +55,18 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None)
     owner = (identity.uid, identity.gid) if identity is not None else None
     listeners = binding.bind(addresses, workers, owner=owner)
     pages = []
+    pid = None
+
+    def stop_listening():
+        for listener in [*listeners, *(listener for listener, _ in pages)]:
+            listener.close()
+            listener.remove_file()
+        if pid is not None:
+            pid.remove()
+
     try:
+        if pid_file is not None:
+            pid = PidFile(pid_file)
         if page is not None:
             pages = [(listener, page[1]) for listener in binding.bind(page[0], owner=owner)]
         privileges.drop(identity)
@@ -63,13 +79,17 @@ def serve(make_worker, addresses, *, workers, identity, log, grace_s, page=None)
         for listener, _ in pages:
             log.write(logs.NOTICE, "-", f"metrics on {listener.label}")
         if workers > 1:
-            return Supervisor(make_worker, listeners, workers, log, grace_s, pages).run()
-        return make_worker().run(listeners, pages=pages,
-                                 ready=lambda: log.write(logs.NOTICE, "-", "ready", pid=os.getpid()))
+            return Supervisor(make_worker, listeners, workers, log, grace_s, pages, deployment, stop_listening).run()
+        return make_worker().run(listeners, pages=pages, deployment=deployment, on_stop=stop_listening,
+                                 ready=lambda: _say_ready(log, deployment))
     finally:
-        for listener in [*listeners, *(listener for listener, _ in pages)]:
-            listener.close()
-            listener.remove_file()
+        stop_listening()
+
+
+def _say_ready(log, deployment, **more):
+    version = {} if deployment is None else {"policy_version": deployment.current.policy.version}
+    log.write(logs.NOTICE, "-", "ready", pid=os.getpid(), **more, **version)
+    notify.ready(" ".join(("policy", *version.values())) if version else "")
 
 
 @dataclass
@@ -83,6 +103,8 @@ class _Slot:
     restart_at: float = 0.0
     ready_fd: int | None = None
     ready: bool = False
+    control: object = None          # our end of the socket on which it gets newer policies
+    taking: bool = False            # it has been given one, and has not answered yet
 
 
 class Supervisor:
@@ -91,6 +113,7 @@ class Supervisor:
     Args:
         make_worker, log, grace_s: as for `serve`.
         listeners: bound for that many workers. pages: [(listener, protocol), …] for monitoring.
+        deployment: as for `serve`. stop_listening: called when the end begins.
     """
 
     # Back-off: the first restart comes after the least delay, each further one waits twice as long, up to the
@@ -105,10 +128,14 @@ class Supervisor:
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
-    def __init__(self, make_worker, listeners, workers, log, grace_s, pages=()):
+    def __init__(self, make_worker, listeners, workers, log, grace_s, pages, deployment, stop_listening):
         self._make_worker = make_worker
         self._listeners = listeners
         self._pages = pages
+        self._deployment = deployment
+        self._stop_listening = stop_listening
+        self._reload_asked = False
+        self._reloading = False         # workers are taking a newer policy
         self._slots = [_Slot(number) for number in range(workers)]
         self._log = log
         self._grace_s = grace_s
@@ -142,6 +169,8 @@ class Supervisor:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._kill_all(signal.SIGKILL)
+            if self._deployment is not None:
+                self._deployment.give_up()
             for fd in (self._wake, self._waker, self._lifeline, self._lifeline_held):
                 os.close(fd)
         return 1 if self._failed or self._at_once else 0
@@ -151,7 +180,9 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         waiting = {slot.ready_fd: slot for slot in self._slots if slot.ready_fd is not None}
-        for fd in waiting:
+        taking = {slot.control.fileno(): slot for slot in self._slots if slot.taking}
+        building = self._deployment.descriptor if self._deployment is not None else None
+        for fd in (*waiting, *taking, *(() if building is None else (building,))):
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._patience_ms()):
             if fd == self._wake:
@@ -159,11 +190,62 @@ class Supervisor:
                     if number in (signal.SIGTERM, signal.SIGINT):
                         self._stop()
                     elif number == signal.SIGHUP:
+                        # The workers read certificates again; the policy is for us.
                         self._kill_all(signal.SIGHUP)
+                        self._reload_asked = self._deployment is not None
+            elif fd == building:
+                if self._deployment.descriptor is not None and self._deployment.advance():
+                    self._on_built()
+            elif fd in taking:
+                self._on_taken(taking[fd])
             else:
                 self._on_ready(waiting[fd])
         self._reap()
         self._on_time()
+        if self._reload_asked and self._announced and not (self._stopping or self._reloading or self._deployment.building):
+            self._reload_asked = False
+            notify.reloading()
+            self._deployment.begin()
+
+    def _on_built(self):
+        """The newer policy is there, or is not: hand it to the workers."""
+        file = self._deployment.finish()
+        if file is None:
+            notify.ready(f"reload failed, see the log; policy {self._deployment.current.policy.version}")
+            return
+        self._grace_s = self._deployment.current.timeouts.shutdown
+        self._reloading = True
+        for slot in self._slots:
+            if slot.control is not None:
+                try:
+                    socket.send_fds(slot.control, [RELOAD], [file])
+                    slot.taking = True
+                except OSError as error:
+                    # Hung, or about to be found dead.
+                    self._log.write(logs.ERR, "-", "a worker cannot be given the newer policy", worker=slot.pid,
+                                    error=error.strerror)
+        os.close(file)
+        self._see_reloaded()
+
+    def _on_taken(self, slot):
+        try:
+            answer = slot.control.recv(1)
+        except OSError:
+            answer = b""
+        slot.taking = False
+        if answer != RELOADED:
+            self._log.write(logs.ERR, "-", "a worker has not taken the newer policy", worker=slot.pid)
+        self._see_reloaded()
+
+    def _see_reloaded(self):
+        if self._reloading and not any(slot.taking for slot in self._slots):
+            self._reloading = False
+            version = self._deployment.current.policy.version
+            self._log.write(logs.NOTICE, "-", "reloaded", pid=os.getpid(), policy_version=version,
+                            workers=sum(slot.pid is not None for slot in self._slots),
+                            seconds=f"{self._deployment.seconds():.3f}")
+            if not self._stopping:
+                notify.ready(f"policy {version}")
 
     def _patience_ms(self):
         moments = [slot.restart_at for slot in self._slots if slot.pid is None and not self._stopping]
@@ -190,26 +272,32 @@ class Supervisor:
         slot.ready_fd = None
         if not self._announced and all(slot.ready for slot in self._slots):
             self._announced = True
-            self._log.write(logs.NOTICE, "-", "ready", pid=os.getpid(), workers=len(self._slots))
+            _say_ready(self._log, self._deployment, workers=len(self._slots))
 
     def _start(self, slot):
         reading, writing = os.pipe()
+        ours, theirs = socket.socketpair()
         # A signal between fork and the child's own handlers must not run ours there.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
                 os.close(reading)
-                self._child(slot.number, writing)
+                ours.close()
+                self._child(slot.number, writing, theirs)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._SIGNALS)
         os.close(writing)
+        theirs.close()
+        ours.setblocking(False)
+        slot.control = ours
+        slot.taking = False
         slot.pid = pid
         slot.started = time.monotonic()
         slot.ready_fd = reading
         slot.ready = False
 
-    def _child(self, number, ready_fd):
+    def _child(self, number, ready_fd, control):
         """Be a worker; never returns."""
         status = 1
         try:
@@ -224,11 +312,15 @@ class Supervisor:
             for slot in self._slots:
                 if slot.ready_fd is not None:
                     os.close(slot.ready_fd)
+                if slot.control is not None:
+                    slot.control.close()
+            if self._deployment is not None:
+                self._deployment.forget()
             self._keep_own_sockets(number)
             metrics.begin(1 + number)
             status = self._make_worker().run(
-                self._listeners, number, supervised=True, lifeline=self._lifeline, pages=self._pages,
-                ready=lambda: os.write(ready_fd, b"+"))
+                self._listeners, number, supervised=True, lifeline=self._lifeline, control=control, pages=self._pages,
+                deployment=self._deployment, ready=lambda: os.write(ready_fd, b"+"))
         except BaseException:
             metrics.count(_INTERNAL)
             self._log.write(logs.CRIT, "-", "worker failed", pid=os.getpid(), stack=traceback.format_exc())
@@ -259,6 +351,9 @@ class Supervisor:
         if slot.ready_fd is not None:
             self._on_ready(slot)
         slot.ready = False
+        slot.control.close()
+        slot.control, slot.taking = None, False
+        self._see_reloaded()
         if self._stopping:
             return
         how = f"signal {-code}" if code < 0 else f"status {code}"
@@ -283,10 +378,11 @@ class Supervisor:
             return
         self._stopping = True
         self._kill_at = time.monotonic() + self._grace_s + self.MARGIN_S
+        notify.stopping()
         # Our copies of the sockets, too: while one is open, the kernel goes on taking connections.
-        for listener in [*self._listeners, *(listener for listener, _ in self._pages)]:
-            listener.close()
-            listener.remove_file()
+        self._stop_listening()
+        if self._deployment is not None:
+            self._deployment.give_up()
         self._kill_all(signal.SIGTERM)
 
     def _kill_all(self, number):

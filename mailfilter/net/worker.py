@@ -1,4 +1,4 @@
-"""One process that serves sessions: the event loop, accepting, and the graceful end.
+"""One process that serves sessions: the event loop, accepting, newer policies, and the graceful end.
 
 A worker owns what its sessions share (policy, limits, timeouts, log, resolver) and the set of live ones; each
 session is an `Inbound`, which does everything that is SMTP. A worker knows how to begin and to end, and how
@@ -20,15 +20,20 @@ import traceback
 
 import uvloop
 
-from mailfilter import config, metrics
 from mailfilter import log as logs
+from mailfilter import metrics
+from mailfilter.net import notify
 from mailfilter.net.admission import Admission
 from mailfilter.net.entrance import Entrance, trusted_networks
 from mailfilter.net.listeners import BACKLOG
 from mailfilter.net.tarpit import Tarpit
-from mailfilter.policy.engine import heaps
+from mailfilter.net.terms import Edition
+from mailfilter.policy.engine import heaps, images
 
-__all__ = ["Worker", "raise_file_limit"]
+__all__ = ["RELOAD", "RELOADED", "Worker", "raise_file_limit"]
+
+# What goes between supervisor and worker about a newer policy: a file of it is there; it is taken, or could not be.
+RELOAD, RELOADED, NOT_RELOADED = b"r", b"+", b"-"
 
 # Letters and digits that are not taken for one another when read aloud.
 _ID_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
@@ -41,6 +46,7 @@ _FILES_OF_PROCESS = 64
 BEAT_S = 1.0
 _SESSIONS, _ACCEPTING = metrics.slot("sessions"), metrics.slot("workers")
 _HEAPS, _ASLEEP, _LAG = metrics.slot("heaps"), metrics.slot("heaps_asleep"), metrics.slot("loop_lag_seconds")
+_IMAGES = metrics.slot("images")
 _CUT_OFF, _INTERNAL = metrics.slot("timeouts_total", "shutdown"), metrics.slot("internal_errors_total")
 
 # How long aborted sessions get to run their last callbacks.
@@ -68,9 +74,8 @@ class Worker:
     """What the sessions of one process share. `run` serves until it is told to stop.
 
     Attributes, for `Inbound`:
-        policy: the loaded policy.
-        limits, timeouts: see mailfilter.config; `limits.connections` counts sessions of this worker. For the sessions
-            of a listener: `limits_of`, `timeouts_of`.
+        policy, limits, timeouts: what new sessions get; see mailfilter.config. `limits.connections` counts sessions of this
+            worker. For the sessions of a listener: `limits_of`, `timeouts_of`. A session sees those that it began with.
         admission: who is let in. tarpit: where sessions wait that the policy slows down.
         log: the process's `Log`.
         line_ends: "reject" or "normalise", for bare CR and LF.
@@ -86,23 +91,19 @@ class Worker:
         entering: connections whose PROXY header has not come yet.
     """
 
-    def __init__(self, policy, *, limits, timeouts, log, protocol, hostname, settings=None,
-                 line_ends="reject", spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None,
-                 listener_limits=None, listener_timeouts=None, exempt=None, counts=None):
+    def __init__(self, terms, *, log, protocol, hostname, settings=None, line_ends="reject", spool_directory=None,
+                 make_resolver=None, tls=None, trusted_proxies=None, exempt=None, counts=None):
         """
         Args:
-            listener_limits, listener_timeouts: from config.by_listener.
+            terms: terms.Terms of the sessions to come, until `adopt`.
             exempt: Networks without limits on their connections; None for the machine itself.
             counts: the counting.SharedMemory of all workers; None counts for this one alone.
             protocol: called as `protocol(worker, listener_label)` for each connection, gives an asyncio.Protocol
                 that also has `drain()` and `abort()`. Its attributes `implicit_tls` and `proxied` are set where the
                 listener is of such a kind.
             make_resolver: called on the running loop, gives the resolver; at the end its `close()` is called (and
-                awaited, if it is async).
+                awaited, if it is async), and `go_by(limits, timeouts)` when these change.
         """
-        self.policy = policy
-        self.limits = limits
-        self.timeouts = timeouts
         self.log = log
         self.line_ends = line_ends
         self.hostname = hostname
@@ -115,21 +116,47 @@ class Worker:
         self.tls = tls
         self.trusted_proxies = trusted_networks(()) if trusted_proxies is None else trusted_proxies
         self.entering = set()
-        self.admission = Admission(limits, log, by_listener=listener_limits, exempt=exempt, shared=counts)
-        self.tarpit = Tarpit(limits.tarpits)
-        self.limits_of = functools.cache(functools.partial(_special, limits, listener_limits or {}))
-        self.timeouts_of = functools.cache(functools.partial(_special, timeouts, listener_timeouts or {}))
+        self.admission = Admission(terms.limits, log, by_listener=terms.listener_limits, exempt=exempt, shared=counts)
+        self.tarpit = Tarpit(terms.limits.tarpits)
         self._protocol = protocol
         self._make_resolver = make_resolver
-        self._most_connections = limits.connections
+        self._terms = terms
+        self._most_connections = terms.limits.connections
+        self._edition = None
+        self._supervised = False
+        self._deployment = None
+        self._control = None
+        self._reload_again = False
+        self._on_stop = None
         self._prefix = "".join(secrets.choice(_ID_ALPHABET) for _ in range(4))
         self._count = 0
         self._servers = []
-        self._listeners = ()
-        self._pages = ()
         self._drain_asked = None
         self._end_asked = None
         self._empty = None
+
+    @property
+    def policy(self):
+        """The policy that new sessions get."""
+        return self._terms.policy
+
+    @property
+    def limits(self):
+        """What the limits are for new sessions, and for the worker itself."""
+        return self._terms.limits
+
+    @property
+    def timeouts(self):
+        """The same for timeouts."""
+        return self._terms.timeouts
+
+    def limits_of(self, label):
+        """The limits of the listener called `label`."""
+        return self._terms.limits_of(label)
+
+    def timeouts_of(self, label):
+        """The timeouts of the listener called `label`."""
+        return self._terms.timeouts_of(label)
 
     # For the sessions.
 
@@ -160,26 +187,30 @@ class Worker:
 
     # For the process.
 
-    def run(self, listeners, number=0, *, supervised=False, lifeline=None, ready=None, pages=()):
+    def run(self, listeners, number=0, *, supervised=False, lifeline=None, control=None, ready=None, pages=(),
+            deployment=None, on_stop=None):
         """Serve on the sockets of `listeners` until told to stop; returns the process's exit status.
 
         Alone, the first SIGTERM or SIGINT begins the graceful end and the second ends at once. Supervised, SIGTERM
         begins it, however often it comes (a service manager signals us besides the supervisor), SIGINT is left to
-        the supervisor, and SIGQUIT ends at once.
+        the supervisor, and SIGQUIT ends at once. SIGHUP is `reload`.
 
         Args:
             listeners: from `listeners.bind`.
             number: which of the workers this is, from 0.
             supervised: whether a supervisor watches this process.
             lifeline: descriptor that becomes readable when the supervisor is gone; begins the graceful end.
+            control: socket on which the supervisor hands over newer policies.
             ready: called without arguments once connections are being accepted.
             pages: [(listener, protocol), …] for what monitoring asks: on these listeners, which all workers share,
                 each connection gets protocol(worker). Without one the gauges are not kept.
+            deployment: where newer policies come from (deployment.Deployment), or None. Alone, SIGHUP builds one.
+            on_stop: called when this process stops listening, if that is for it to do.
 
         Returns:
             0 after a graceful end, 1 when it was cut short.
         """
-        self._cap_connections()
+        self._supervised, self._deployment, self._control, self._on_stop = supervised, deployment, control, on_stop
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(self._main(listeners, number, supervised, lifeline, ready, pages))
 
@@ -193,9 +224,26 @@ class Worker:
         self._end_asked.set()
 
     def reload(self):
-        """Read again what can be read again: certificates whose files have changed."""
+        """Read again what can be read again: certificates whose files have changed, and, unless a supervisor sees to that,
+        the policy."""
         if self.tls is not None:
             self.tls.reload()
+        if self._deployment is not None and not self._supervised:
+            self._build()
+
+    def adopt(self, terms):
+        """Let new sessions go by these Terms. Those that are there keep theirs."""
+        self._terms = terms
+        if self.resolver is not None:
+            self.resolver.go_by(terms.limits, terms.timeouts)
+        self.admission.go_by(terms.limits, terms.listener_limits)
+        self.tarpit.places = terms.limits.tarpits
+        self._begin_edition()
+
+    def _begin_edition(self):
+        self._most_connections = self.limits.connections
+        self._cap_connections()
+        self._edition = Edition(self, self._terms)
 
     def _cap_connections(self):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -213,8 +261,7 @@ class Worker:
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._empty = asyncio.Event()
-        self._listeners = listeners
-        self._pages = pages
+        self._begin_edition()
         self._watch_signals(supervised, lifeline)
         if self._make_resolver is not None:
             self.resolver = self._make_resolver()
@@ -244,6 +291,9 @@ class Worker:
         self.loop.add_signal_handler(signal.SIGHUP, self.reload)
         if lifeline is not None:
             self.loop.add_reader(lifeline, self._on_lifeline, lifeline)
+        if self._control is not None:
+            self._control.setblocking(False)
+            self.loop.add_reader(self._control.fileno(), self._on_control)
 
     def _on_signal(self):
         if self._drain_asked.is_set():
@@ -256,6 +306,58 @@ class Worker:
         self.log.write(logs.ERR, "-", "the supervisor is gone, this worker ends", pid=os.getpid())
         self.drain()
 
+    # A newer policy: alone, we have it built; supervised, it is handed to us.
+
+    def _build(self):
+        if self._drain_asked.is_set():
+            return
+        if self._deployment.building:
+            self._reload_again = True
+            return
+        notify.reloading()
+        fd = self._deployment.begin()
+        self.loop.add_reader(fd, self._on_built, fd)
+
+    def _on_built(self, fd):
+        if not self._deployment.advance():
+            return
+        self.loop.remove_reader(fd)
+        file = self._deployment.finish()
+        if file is not None:
+            os.close(file)
+            self.adopt(self._deployment.current)
+            self.log.write(logs.NOTICE, "-", "reloaded", pid=os.getpid(), policy_version=self.policy.version,
+                           seconds=f"{self._deployment.seconds():.3f}")
+        if not self._drain_asked.is_set():
+            notify.ready(f"policy {self.policy.version}" if file is not None else
+                         f"reload failed, see the log; policy {self.policy.version}")
+        if self._reload_again:
+            self._reload_again = False
+            self._build()
+
+    def _on_control(self):
+        try:
+            data, files, _, _ = socket.recv_fds(self._control, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, files = b"", []
+        if not data:
+            self.loop.remove_reader(self._control.fileno())     # the lifeline tells of it, too
+            return
+        answer = NOT_RELOADED
+        try:
+            self.adopt(self._deployment.receive(files[0]))
+            answer = RELOADED
+        except Exception:
+            metrics.count(_INTERNAL)
+            self.log.write(logs.CRIT, "-", "a newer policy cannot be taken, the old policy stays", pid=os.getpid(),
+                           stack=traceback.format_exc())
+        try:
+            self._control.send(answer)
+        except OSError:
+            pass
+
     def _beat(self, due):
         """Set the gauges, once a second; due: when this should have been called."""
         now = time.monotonic()      # the loop's own clock counts whole milliseconds
@@ -264,6 +366,7 @@ class Worker:
         metrics.put(_SESSIONS, len(self.connections))
         metrics.put(_HEAPS, in_use)
         metrics.put(_ASLEEP, asleep)
+        metrics.put(_IMAGES, images())
         self.loop.call_later(BEAT_S, self._beat, now + BEAT_S)
 
     async def _accept_on(self, listener, number, factory=None):
@@ -275,7 +378,9 @@ class Worker:
 
     def _factory(self, listener):
         """What makes the protocol of a new connection."""
-        factory = functools.partial(self._protocol, self, listener.label)
+        def factory():
+            return self._protocol(self._edition, listener.label)
+
         if listener.tls:
             factory = functools.partial(_with_tls, factory)
         if listener.proxy:
@@ -286,10 +391,13 @@ class Worker:
         self.draining = True
         for server in self._servers:
             server.close()
-        if not supervised:
-            for listener in [*self._listeners, *(listener for listener, _ in self._pages)]:
-                listener.close()
-                listener.remove_file()
+        if self._on_stop is not None:
+            notify.stopping()
+            self._on_stop()
+        if self._deployment is not None and not supervised:
+            if self._deployment.building:
+                self.loop.remove_reader(self._deployment.descriptor)
+            self._deployment.give_up()
         self.log.write(logs.NOTICE, "-", "stopping", pid=os.getpid(), sessions=len(self.connections))
         for entrance in list(self.entering):
             entrance.abort()
@@ -325,11 +433,3 @@ class Worker:
         error = context.get("exception")
         stack = "".join(traceback.format_exception(error)) if error is not None else ""
         self.log.write(logs.ERR, "-", context.get("message", "unhandled exception"), stack=stack)
-
-
-def _special(numbers, by_listener, label):
-    """The limits or timeouts that hold for the listener called `label`."""
-    for selector, values in by_listener.items():
-        if config.selects(selector, label):
-            numbers = numbers.replaced(values, f"@{selector}")
-    return numbers

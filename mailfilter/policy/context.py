@@ -114,3 +114,5 @@ class SessionContext:
             hop.close()
         self.next_hops.clear()
         self.message = None
+        # They lead back to the session, and nothing of it shall wait for the garbage collector.
+        self.open_next_hop = self.limits_changed = None

@@ -265,6 +265,7 @@ class Driver:
     def close(self):
         """End the session's JavaScript. Harmless when there is none, and when closed."""
         self.give_up()
+        self._done = None       # it may lead back to who holds us
         if self._heap is not None:
             self._heap.close()
 

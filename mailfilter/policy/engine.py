@@ -8,10 +8,10 @@ from importlib import metadata
 
 import dukpy._dukpy
 
-from mailfilter._core.heap import LEAST_HEAP_BYTES, Heap, HeapDead, bind, heaps
+from mailfilter._core.heap import LEAST_HEAP_BYTES, Heap, HeapDead, bind, heaps, images
 from mailfilter.policy import mended
 
-__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START", "UNSOUND", "heaps", "sound"]
+__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START", "UNSOUND", "heaps", "images", "sound"]
 
 OPEN, START, RESUME, FAIL, ABANDON, FAULT, DESCRIBE = range(7)
 

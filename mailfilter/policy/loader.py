@@ -97,6 +97,20 @@ class Policy:
         self.version = self._version()
         self._warn_of_missing_modules()
 
+    # What goes to another process: all but the image, which handover.py passes on, and what that process has itself.
+
+    def __getstate__(self):
+        context = self._context
+        return {**self.__dict__, "image": None, "_loaded": None, "_context": (context.hostname, context.user, context.varying)}
+
+    def take_over(self, image, settings, log):
+        """Become complete again, in another process."""
+        hostname, user, varying = self._context
+        self.image = image
+        self._context = LoadingContext(settings, hostname, user, log, self.modules)
+        self._context.varying = varying
+        self._collect_programs()
+
     def _version(self):
         digest = hashlib.sha256()
         files = [(module.id, module.content) for _, module in sorted(self.modules.modules.items())]
@@ -319,6 +333,7 @@ def load(path_or_name, settings, *, hostname=None, user=None, log=None, heap_byt
         source = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read {path}: {error.strerror}") from error
+    library.every_source()      # all of one version, though some of it may be needed only by a later policy
     source = source.removeprefix(b"\xef\xbb\xbf")
     if not source.strip():
         raise PolicyError(f"the policy {path} is empty")

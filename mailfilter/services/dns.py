@@ -104,6 +104,12 @@ class Resolver:
         self._retired = set()
         self._names = reverse_names.ReverseNames(self)
 
+    def go_by(self, limits, timeouts):
+        """Take what config.Limits and config.Timeouts say of DNS, from now on."""
+        self.deadline_s = timeouts.dns
+        self.cache_entries = limits.dns_cache_entries
+        self.in_flight = limits.dns_in_flight
+
     # Questions.
 
     def lookup(self, name, kind, done):

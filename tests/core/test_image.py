@@ -1,4 +1,5 @@
 """_core/heap.Image: copies of a heap behave like one that was built, know nothing of each other, sleep and wake."""
+import mmap
 import os
 import random
 import re
@@ -6,7 +7,7 @@ import re
 import pytest
 from heaps import KEEP, KEPT, PROGRAM, TestHeap, image_of
 
-from mailfilter._core.heap import Heap, HeapDead, Image, NoImage, ScriptError, regions
+from mailfilter._core.heap import Heap, HeapDead, Image, NoImage, ScriptError, images, regions
 
 STATEFUL = b"""
 var state = {count: 0, list: [1, 'two', {three: 3}], text: 'start', map: {}}, regexp = /(\\d+)-(\\w+)/g;
@@ -415,3 +416,46 @@ def test_no_word_of_the_image_points_into_a_build(image):
         js("step('again')")
     for heap in blockers:
         heap.close()
+
+
+def test_a_packed_image_is_as_good():
+    """What processes of one parent share: bytes that anybody may map."""
+    image = image_of(b"var a = [1, 2, {b: 3}];")
+    packed = image.pack()
+    memory = mmap.mmap(-1, len(packed) + 100)
+    memory.write(packed)
+    other = Image.unpack(memoryview(memory).toreadonly())
+    assert (other.image_bytes, other.relocations) == (image.image_bytes, image.relocations)
+    assert other.pack() == packed
+    heaps = [TestHeap(heap=other.heap()) for _ in range(2)]
+    del other
+    assert heaps[0]("a.push(4); a[2].b + a.length") == 7
+    assert heaps[0].heap.sleep()
+    assert heaps[1]("a.length") == 3 and heaps[0]("a.length") == 4
+    assert heaps[0]("Math.random()") != heaps[1]("Math.random()")
+    with pytest.raises(BufferError):
+        memory.close()                              # still in use
+    for js in heaps:
+        js.heap.close()
+    heaps.clear()
+    del js
+    memory.close()
+
+
+def test_what_is_no_image_is_not_unpacked():
+    packed = image_of(b"var a = 1;").pack()
+    for wrong in (b"", bytes(56), b"x" * len(packed), packed[:55], packed[:1000], packed[:-1],
+                  packed[:8] + b"\xff" * 8 + packed[16:], packed[:-4] + b"\xff\xff\xff\x7f"):
+        with pytest.raises(ValueError, match="holds no image"):
+            Image.unpack(wrong)
+
+
+def test_images_are_counted():
+    before = images()
+    image = image_of(b"var a = 1;")
+    other = Image.unpack(image.pack())
+    assert images() == before + 2
+    del image
+    assert images() == before + 1
+    other = None
+    assert images() == before and other is None

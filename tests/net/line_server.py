@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from mailfilter import config
 from mailfilter import log as logs
 from mailfilter.net import listeners, privileges, supervisor
+from mailfilter.net.terms import Terms
 from mailfilter.net.worker import Worker
 
 
@@ -108,8 +109,8 @@ def main():
     parser.add_argument("--spoil", type=int, help="make_worker fails from the Nth call of a process on")
     options = parser.parse_args()
     log = logs.Log(logs.TextSink(2), logs.DEBUG)
-    limits = config.Limits().replaced(config.assignments(options.limit, "--limit"), "--limit")
-    timeouts = config.Timeouts().replaced(config.assignments(options.timeout, "--timeout"), "--timeout")
+    limits = config.Given(config.Limits(), config.assignments(options.limit, "--limit"), "--limit")
+    timeouts = config.Given(config.Timeouts(), config.assignments(options.timeout, "--timeout"), "--timeout")
     if options.open_files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (options.open_files, options.open_files))
     supervisor.Supervisor.MARGIN_S = 1.0
@@ -117,12 +118,12 @@ def main():
     def make_worker():
         if options.spoil is not None:
             raise RuntimeError("cannot be made")
-        return Worker(SimpleNamespace(), limits=limits, timeouts=timeouts, log=log, protocol=LineSession,
+        return Worker(Terms(SimpleNamespace(), limits, timeouts), log=log, protocol=LineSession,
                       hostname=b"test")
 
     return supervisor.serve(
         make_worker, listeners.parse_all(options.listen), workers=options.workers,
-        identity=privileges.resolve(options.user, options.group), log=log, grace_s=timeouts.shutdown)
+        identity=privileges.resolve(options.user, options.group), log=log, grace_s=timeouts.general.shutdown)
 
 
 if __name__ == "__main__":
