@@ -4,6 +4,8 @@
 `relay` it is a destination that delivers every recipient of `example.test` into one Maildir. Checks and limits that
 would alter or refuse a test's mail are off. It uses BDAT wherever CHUNKING is offered, and offers it.
 """
+from pathlib import Path
+
 from . import rooted
 from .waiting import free_port, wait_until
 
@@ -41,7 +43,7 @@ never_users =
 acl_smtp_rcpt = accept
 acl_smtp_data = accept
 acl_smtp_vrfy = accept
-acl_smtp_mail = accept
+acl_smtp_mail = {mail_acl}
 {tls}
 
 begin routers
@@ -53,6 +55,7 @@ begin transports
 next_hop:
   driver = smtp
   allow_localhost
+  protocol = {protocol}
   port = {port}
   message_linelength_limit = 1G
   connection_max_messages = 500
@@ -112,8 +115,9 @@ class Exim(rooted.Rooted):
         relay: the port of 127.0.0.1 that everything goes to; None: a destination.
         hostname: its name.
         chunking: whether it offers BDAT, and uses it where it is offered.
-        tls: how it uses TLS to the next hop: "off", or "required" (certificates are not verified).
-        certificate: (certificate, key) as PEM texts, with which it offers STARTTLS.
+        tls: how it uses TLS to the next hop: "off", "starttls" or "implicit". It is needed then, without looking at the
+            certificate.
+        certificate: (certificate, key), names of PEM files; with it, it offers STARTTLS, and takes no mail without.
     """
 
     NAME = "exim"
@@ -130,13 +134,16 @@ class Exim(rooted.Rooted):
         self.port = free_port()
         tls = "tls_advertise_hosts ="
         if self.certificate:
-            for name, text in zip(("certificate", "key"), self.certificate, strict=True):
-                self.write(f"/etc/{name}.pem", text)
+            for name, file in zip(("certificate", "key"), self.certificate, strict=True):
+                self.write(f"/etc/{name}.pem", Path(file).read_text())
             tls = "tls_advertise_hosts = *\ntls_certificate = /etc/certificate.pem\ntls_privatekey = /etc/key.pem"
         self.write("/etc/exim.conf", CONFIGURATION.format(
             hostname=self.hostname, port=self.relay or 25, tls=tls, chunking="*" if self.chunking else "",
-            require_tls="*" if self.tls == "required" else "", avoid_tls="*" if self.tls == "off" else "",
+            mail_acl="accept" if not self.certificate else "/etc/encrypted.acl",
+            require_tls="*" if self.tls == "starttls" else "", avoid_tls="*" if self.tls == "off" else "",
+            protocol="smtps" if self.tls == "implicit" else "smtp",
             routers=RELAY if self.relay else DESTINATION))
+        self.write("/etc/encrypted.acl", "accept encrypted = *\n")
         # Exim starts itself anew, not always as root, and then trusts no other configuration files.
         self.write("/etc/exim4/trusted_configs", "/etc/exim.conf\n")
         for place in ("/var/spool/exim4", "/var/log/exim4"):

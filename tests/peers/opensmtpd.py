@@ -1,9 +1,11 @@
 """A real OpenSMTPD, unpacked from Debian's package, in a root of its own.
 
 `with OpenSmtpd(relay=port) as sender:` passes everything on to 127.0.0.1:port; without `relay` it is a destination
-that delivers every recipient of `example.test` into one Maildir.
+that delivers every recipient of `example.test` into one Maildir. Debian 12's version cannot serve TLS at all: it cannot
+use its private key with OpenSSL 3.
 """
 import os
+from pathlib import Path
 
 from . import rooted
 from .waiting import free_port, wait_until
@@ -18,7 +20,7 @@ listen on 127.0.0.1 port {port} hostname "{hostname}" {listen}
 
 RELAY = """\
 mta max-deferred 10000
-action "out" relay host "{scheme}://127.0.0.1:{relay}" helo "{hostname}"
+action "out" relay host "{scheme}://127.0.0.1:{relay}" helo "{hostname}" {tls}
 match from any for any action "out"
 """
 
@@ -27,6 +29,8 @@ table everybody {{ "@" = "mailbox" }}
 action "in" maildir "/mail/inbox" virtual <everybody>
 match from any for domain "example.test" action "in"
 """
+
+SCHEMES = {"off": "smtp+notls", "starttls": "smtp+tls", "implicit": "smtps"}
 
 
 def missing():
@@ -40,8 +44,9 @@ class OpenSmtpd(rooted.Rooted):
     Args:
         relay: the port of 127.0.0.1 that everything goes to; None: a destination.
         hostname: its name.
-        tls: how it uses TLS to the next hop: "off", or "required" (certificates are not verified).
-        certificate: (certificate, key) as PEM texts, with which it offers STARTTLS.
+        tls: how it uses TLS to the next hop: "off", "starttls" or "implicit". It is needed then, without looking at the
+            certificate.
+        certificate: (certificate, key), names of PEM files; with it, it offers STARTTLS, and takes no mail without.
     """
 
     NAME = "opensmtpd"
@@ -57,15 +62,15 @@ class OpenSmtpd(rooted.Rooted):
         self.port = free_port()
         pki = listen = ""
         if self.certificate:
-            for name, text in zip(("certificate", "key"), self.certificate, strict=True):
-                self.write(f"/etc/{name}.pem", text, 0o600)
+            for name, file in zip(("certificate", "key"), self.certificate, strict=True):
+                self.write(f"/etc/{name}.pem", Path(file).read_text(), 0o600)
             pki = 'pki here cert "/etc/certificate.pem"\npki here key "/etc/key.pem"\n'
-            listen = "tls pki here"
+            listen = "tls-require pki here"
         rules = RELAY if self.relay else DESTINATION
         self.write("/etc/smtpd.conf", CONFIGURATION.format(
             pki=pki, listen=listen, port=self.port, hostname=self.hostname,
-            rules=rules.format(relay=self.relay, hostname=self.hostname,
-                               scheme="smtp+notls" if self.tls == "off" else "smtp+tls")))
+            rules=rules.format(relay=self.relay, hostname=self.hostname, scheme=SCHEMES[self.tls],
+                               tls="" if self.tls == "off" else "tls no-verify")))
         self.write("/etc/mailname", self.hostname + "\n")
         self.folder("/var/lib/opensmtpd/empty", mode=0o711)
         self.folder("/var/spool/smtpd", mode=0o711)

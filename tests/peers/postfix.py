@@ -88,11 +88,22 @@ error     unix - - n - - error
 retry     unix - - n - - error
 discard   unix - - n - - discard
 anvil     unix - - n - 1 anvil
+tlsmgr    unix - - n 1000? 1 tlsmgr
 scache    unix - - n - 1 scache
 """
 
 QUEUES = ["active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop", "private", "public",
           "saved", "trace"]
+
+TLS_TO_NEXT_HOP = {"off": "smtp_tls_security_level = none\n", "starttls": "smtp_tls_security_level = encrypt\n",
+                   "implicit": "smtp_tls_security_level = encrypt\nsmtp_tls_wrappermode = yes\n"}
+TLS_CF = """\
+smtpd_tls_security_level = encrypt
+smtpd_tls_cert_file = {certificate}
+smtpd_tls_key_file = {key}
+smtpd_tls_loglevel = 1
+tls_random_source = dev:/dev/urandom
+"""
 
 
 def missing():
@@ -105,12 +116,23 @@ def missing():
 
 
 class Postfix:
-    """One instance. `port` takes mail by SMTP; `inject()` by Postfix's own sendmail. settings: more of main.cf."""
+    """One instance. `port` takes mail by SMTP; `inject()` by Postfix's own sendmail.
 
-    def __init__(self, relay=None, hostname=None, settings=None):
+    Args:
+        relay: the port of 127.0.0.1 that everything goes to; None: a destination.
+        hostname: its name.
+        settings: more of main.cf.
+        tls: how it uses TLS to the next hop: "off", "starttls" or "implicit". It is needed then, without looking at the
+            certificate.
+        certificate: (certificate, key), names of PEM files; with it, it offers STARTTLS, and takes no mail without.
+    """
+
+    def __init__(self, relay=None, hostname=None, settings=None, *, tls="off", certificate=None):
         self.relay = relay
         self.settings = settings or {}
         self.hostname = hostname or ("sender.test" if relay else "destination.test")
+        self.tls = tls
+        self.certificate = certificate
 
     def __enter__(self):
         if problem := missing():
@@ -145,8 +167,12 @@ class Postfix:
         values = {"directory": self.directory, "daemons": MASTER.parent, "hostname": self.hostname, "port": self.port,
                   "relay": self.relay, "uid": nobody.pw_uid, "gid": nobody.pw_gid}
         text = MAIN_CF + (RELAY_CF if self.relay else DESTINATION_CF)
-        more = "".join(f"{name} = {value}\n" for name, value in self.settings.items())
-        (self.directory / "etc/main.cf").write_text(text.format(**values) + more)
+        text += TLS_TO_NEXT_HOP[self.tls]
+        if self.certificate:
+            text += TLS_CF
+            values["certificate"], values["key"] = self.certificate
+        text = text.format(**values) + "".join(f"{name} = {value}\n" for name, value in self.settings.items())
+        (self.directory / "etc/main.cf").write_text(text)
         (self.directory / "etc/master.cf").write_text(MASTER_CF.format(**values))
         # Postfix waits for seconds with a file that was changed just now.
         for name in ("main.cf", "master.cf"):
