@@ -71,7 +71,7 @@ def mute():
 def start(mute, serve_module):
     def start(**settings):
         return serve_module(POLICY, settings={"mutePort": mute.port, **settings}, timeouts={
-            "handler": HANDLER_S, "message_handler": HANDLER_S})
+            "handler": HANDLER_S, "message_handler": HANDLER_S}, limits={"transactions": 0, "commands": 0})
     return start
 
 
