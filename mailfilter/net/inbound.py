@@ -9,12 +9,11 @@ Must not know: JavaScript values, SMTP syntax.
 """
 import asyncio
 import traceback
-from functools import lru_cache
 
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core import session as core
-from mailfilter._core.fsm import ST_DATA
+from mailfilter._core.fsm import ST_CONNECT, ST_DATA
 from mailfilter.errors import PolicyError
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
@@ -24,7 +23,8 @@ from mailfilter.net.admission import REFUSALS
 from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.outbound import NextHop
-from mailfilter.net.restraint import Restrained, core_limits
+from mailfilter.net.restraint import Restrained
+from mailfilter.net.rules import core_limits, extensions_of, rules_of
 from mailfilter.net.session_log import Told
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
@@ -62,9 +62,9 @@ _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slo
 class Inbound(Restrained, Told, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
-    __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "limits", "timeouts", "transport",
+    __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "rules", "limits", "timeouts", "transport",
                  "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held",
-                 "_late_output", "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_draining",
+                 "_late_output", "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_draining", "_restrained",
                  "_closing", "_lost", "_cleaned", "_debug_line", "messages", "accepted", "refused", "faults",
                  "implicit_tls", "proxied", "tls", "handshaking")
 
@@ -75,6 +75,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         self.session_id = "-"
         self.remote = ("", 0)
         self.visit = None               # what the connection counts for
+        self.rules = None               # of the listener
         self.limits = None              # this session's
         self.timeouts = None
         self.transport = None
@@ -94,6 +95,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._draining = False
+        self._restrained = False        # something may keep back or end what would go on otherwise
         self._closing = False
         self._lost = False
         self._cleaned = False
@@ -125,8 +127,9 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         metrics.count(_TAKEN)
         self.tls = tls_inbound.facts_of_proxy(header)
         self.session_id = self.worker.session_id()
-        self.limits = self.worker.limits_of(self.label)
-        self.timeouts = self.worker.timeouts_of(self.label)
+        self.rules = rules = self.worker.rules.get(self.label) or rules_of(self.worker, self.label)
+        self.limits = rules.limits
+        self.timeouts = rules.timeouts
         if self.implicit_tls:
             tls_inbound.begin(self, self._begin)
         else:
@@ -135,11 +138,11 @@ class Inbound(Restrained, Told, asyncio.Protocol):
     def _begin(self):
         """The session begins: a client is there, and TLS where it comes first."""
         worker = self.worker
-        self.session = core.Session(core_limits(self.limits), worker.line_ends, worker.hostname)
+        self.session = core.Session(self.rules.core_limits, worker.line_ends, worker.hostname)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
-            resolver=worker.resolver, extensions=_extensions(self.limits), open_next_hop=self._open_next_hop,
+            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=self._open_next_hop,
             tarpit=worker.tarpit, limits_changed=self._limits_changed)
         self.context.tls = self.tls
         self.driver = Driver(worker.policy, self.context, self.remote)
@@ -161,12 +164,17 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         if self._debug_line is not None:
             self._debug_input(data)
         session.feed(data)
-        if self._restrained(data):
+        budget = self.budget
+        before, budget.octets = budget.octets, budget.octets + len(data)
+        if (not before or 0 < self.limits.session_bytes < budget.octets) and not self._may_say(data):
             return
         if self._asked is None and self._held is None:
             if self._writable:
                 self._advance()
-        elif session.buffered > self.limits.pending_bytes and self._reading:
+            return
+        if session.state == ST_CONNECT:
+            self._talks_early()
+        if session.buffered > self.limits.pending_bytes and self._reading:
             metrics.count(_PENDING)
             self._reading = False
             self.transport.pause_reading()
@@ -216,7 +224,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
 
     def drain(self):
         """The server stops: end after the running transaction."""
-        self._draining = True
+        self._draining = self._restrained = True
         if self.context is not None:
             self.context.end_pauses()
         if self._held is not None:
@@ -261,14 +269,10 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         self._finish()
 
     def _work(self):
-        session, progress = self.session, False
+        session, budget, progress = self.session, self.budget, False
         while self._asked is None:
-            if self.context.tarpit and self._hold():
+            if self._restrained and self._restrain():
                 return
-            if self.ended_by is not None and not session.closed:
-                self._end()
-            if self._draining and not session.closed and session.transaction is None and not self._lost:
-                session.refuse(421, [b"4.3.2 The server is shutting down, try again later"])
             event = session.next_event()
             if event is None:
                 break
@@ -284,7 +288,10 @@ class Inbound(Restrained, Told, asyncio.Protocol):
                     if kind == core.EV_MESSAGE:
                         self._note_lost(event)
                     return
-                if not self._exceeds(event):
+                budget.commands += 1
+                if 0 < self.limits.commands < budget.commands:
+                    self._note_end("commands")
+                else:
                     self._ask(event)
             elif kind == core.EV_DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
@@ -293,12 +300,16 @@ class Inbound(Restrained, Told, asyncio.Protocol):
                 self._drop_spool()
                 self._run(event, "smtpData", (), self.timeouts.handler)
             elif kind == core.EV_REJECTED:
-                self._exceeds(event)
+                budget.commands += 1
+                if 0 < self.limits.commands < budget.commands:
+                    self._note_end("commands")
                 self._count_rejection(event.reply)
                 if self.log.level >= logs.DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
-        if progress:
-            self._progressed()
+        if progress or session.state == ST_DATA:
+            self.deadlines.progress = self.worker.loop.time()
+            if progress and self._slept:
+                self._progressed()
         self._flush()
         if not self._reading and self._writable and not self._closing and self._asked is None:
             self._reading = True
@@ -314,10 +325,16 @@ class Inbound(Restrained, Told, asyncio.Protocol):
     def _ask(self, event):
         kind, timeouts = event.kind, self.timeouts
         if kind == core.EV_RCPT:
+            if 0 < self.limits.session_recipients <= self.budget.recipients:
+                self._note_end("session_recipients")
+                return
             self._run(event, "smtpRcpt", (path_parts(event.path),), timeouts.handler)
         elif kind == core.EV_MESSAGE:
             self._ask_message(event)
         elif kind == core.EV_MAIL:
+            if 0 < self.limits.transactions <= self.budget.transactions:
+                self._note_end("transactions")
+                return
             self._run(event, "smtpMail", (path_parts(event.path),), timeouts.handler)
         elif kind == core.EV_EHLO:
             self._run(event, "smtpEhlo", (event.text,), timeouts.handler)
@@ -327,6 +344,8 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             self._run(event, "smtpInit", (), timeouts.handler)
         elif kind == core.EV_RSET:
             self._run(event, "smtpRset", (), timeouts.handler)
+        elif kind == core.EV_UNKNOWN and self._is_foreign(event):
+            return
         elif _OPTIONAL[kind] in self.worker.policy.handlers:
             self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
         else:
@@ -476,10 +495,12 @@ class Inbound(Restrained, Told, asyncio.Protocol):
     # Output, time, pressure.
 
     def _flush(self):
-        self._write(self.session.take_output())
+        output = self.session.take_output()
+        if output:
+            self._write(output)
 
     def _write(self, output):
-        if output and not self._lost:
+        if not self._lost:
             if self._debug_line is not None:
                 for line in output.split(b"\r\n"):
                     if line:
@@ -492,10 +513,11 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             self.transport.pause_reading()
 
     def _limits_changed(self):
-        """The policy has changed the limits of this session."""
+        """The policy has changed the limits of this session, or begun to slow it down."""
+        self._restrained = True
         self.limits, self.timeouts = self.context.limits, self.context.timeouts
         self.session.set_limits(core_limits(self.limits))
-        self.context.extensions = _extensions(self.limits)
+        self.context.extensions = extensions_of(self.limits)
         self._look_again(0.001)
 
     def _open_next_hop(self, host, port):
@@ -546,9 +568,3 @@ class Inbound(Restrained, Told, asyncio.Protocol):
 
 def _wrong_predata(policy, code):
     return PolicyError(f"smtpPreData returned the code {code}; it must be 354 to go ahead, or a refusal", policy.name)
-
-
-@lru_cache(maxsize=8)
-def _extensions(limits):
-    """What EHLO can announce, in the words of an EHLO reply."""
-    return ["PIPELINING", f"SIZE {limits.message_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]

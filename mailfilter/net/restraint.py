@@ -5,16 +5,15 @@ the session ends for one of them in endings.py.
 
 Must not know: handlers, messages, JavaScript.
 """
-from functools import lru_cache
-
 from mailfilter import log as logs
 from mailfilter import metrics
-from mailfilter._core import session as core
-from mailfilter._core.fsm import ST_CONNECT, ST_DATA
+from mailfilter._core.fsm import ST_DATA
 from mailfilter.net import foreign
 from mailfilter.net.endings import ENDINGS, ending
 
-__all__ = ["Restrained", "core_limits"]
+__all__ = ["Restrained"]
+
+STOPPING = b"4.3.2 The server is shutting down, try again later"
 
 _TIMEOUTS = ("command", "data_block", "transaction", "session")
 _ENDED = {name: metrics.slot("timeouts_total" if name in _TIMEOUTS else "limits_total", name) for name in ENDINGS}
@@ -28,21 +27,18 @@ class Restrained:
 
     # Limits and deadlines.
 
-    def _restrained(self, data):
-        """Count what has come, and look at when it came; whether the session ends for it."""
-        budget, state = self.budget, self.session.state
-        if not budget.octets and foreign.opening_of(data):
-            self._silent = True
-            self._end_for("foreign_commands", protocol=foreign.opening_of(data))
-            return True
-        budget.octets += len(data)
-        if state == ST_DATA:
-            self.deadlines.progress = self.worker.loop.time()
-        elif state == ST_CONNECT:
-            self._talks_early()
-        if 0 < self.limits.session_bytes < budget.octets:
+    def _may_say(self, data):
+        """Of the first octets, and when there were too many: whether the session goes on."""
+        if self.budget.octets == len(data):
+            protocol = foreign.opening_of(data)
+            if protocol is not None:
+                self._silent = True
+                self._end_for("foreign_commands", protocol=protocol)
+                return False
+        if 0 < self.limits.session_bytes < self.budget.octets:
             self._end_for("session_bytes")
-        return self.ended_by is not None
+            return False
+        return True
 
     def _tick(self):
         """Is the client still in time? Looked at when a time could have passed, not at every input."""
@@ -76,19 +72,15 @@ class Restrained:
             self._timer.cancel()
             self._timer = self.worker.loop.call_later(seconds, self._tick)
 
-    def _exceeds(self, event):
-        """Whether the session has used up what it may have with this event; it ends then."""
-        name = self.budget.exceeded_by(event.kind, self.limits)
-        facts = {}
-        if name is None and event.kind == core.EV_UNKNOWN:
-            protocol = foreign.command_of(event.text)
-            if protocol is not None:
-                self.budget.foreign += 1
-                if self.budget.foreign > self.limits.foreign_commands:
-                    name, facts = "foreign_commands", {"protocol": protocol}
-        if name is None:
+    def _is_foreign(self, event):
+        """Whether an unknown command is one of another protocol, and one too many: the session ends then."""
+        protocol = foreign.command_of(event.text)
+        if protocol is None:
             return False
-        self._note_end(name, facts)
+        self.budget.foreign += 1
+        if self.budget.foreign <= self.limits.foreign_commands:
+            return False
+        self._note_end("foreign_commands", {"protocol": protocol})
         return True
 
     def _end_for(self, name, **facts):
@@ -99,11 +91,24 @@ class Restrained:
         elif self._asked is None:
             self._advance()
 
-    def _note_end(self, name, facts):
+    def _note_end(self, name, facts=None):
         if self.ended_by is None and not self.session.closed:
             self.ended_by = name
+            self._restrained = True
             metrics.count(_ENDED[name])
-            self.log.write(logs.INFO, self.session_id, "ended by a limit", limit=name, client=self.remote[0], **facts)
+            self.log.write(logs.INFO, self.session_id, "ended by a limit", limit=name, client=self.remote[0],
+                           **(facts or {}))
+
+    def _restrain(self):
+        """Before the session goes on: whether it is kept back now. It is ended here when that is due."""
+        session = self.session
+        if self.context.tarpit and self._hold():
+            return True
+        if self.ended_by is not None and not session.closed:
+            self._end()
+        if self._draining and not session.closed and session.transaction is None and not self._lost:
+            session.refuse(421, [STOPPING])
+        return False
 
     def _end(self):
         code, text = ending(self.ended_by, self.timeouts)
@@ -146,14 +151,9 @@ class Restrained:
         """The waiting is over, or cut short."""
         if self._late_output is None:
             metrics.count(_DELAYED)
-        self._write(self._let_go())
+        output = self._let_go()
+        if output:
+            self._write(output)
         self._progressed()
         if self._writable:
             self._advance()
-
-
-@lru_cache(maxsize=8)
-def core_limits(limits):
-    """The core's share of config.Limits; one object for all sessions that have the same."""
-    return core.Limits(**{name: getattr(limits, name) for name in (
-        "line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes")})

@@ -57,6 +57,10 @@ class Edition:
         # What every session asks for, without the detour.
         self.loop, self.log = worker.loop, worker.log
         self.opened, self.closed = worker.opened, worker.closed
+        self.admission, self.tarpit = worker.admission, worker.tarpit
+        self.hostname, self.line_ends, self.session_id = worker.hostname, worker.line_ends, worker.session_id
+        # What the sessions of one listener have in common (net/rules.py), by its label.
+        self.rules = {}
 
     def __getattr__(self, name):
         return getattr(self._worker, name)

@@ -21,7 +21,7 @@ class SessionContext:
     extensions: the service extensions this session can offer, list of str.
     open_next_hop: callable(host, port) giving a connection that is not open yet.
     tarpit_places: where pauses wait: enter() and leave(). tarpit: seconds that every reply is kept back.
-    limits_changed: called without arguments when a handler has changed limits or timeouts.
+    limits_changed: called without arguments when a handler has changed limits, timeouts or tarpit.
     pauses: what ends each pause that is under way.
     early: whether the client has sent something before its greeting.
     varying: set by operations whose answer is another one each time (clock, random numbers).

@@ -44,6 +44,7 @@ def pause(context, waiting, seconds):
 def tarpit(context, seconds):
     """From now on every reply to this client comes so much later."""
     context.tarpit = _seconds("tarpit", seconds)
+    context.limits_changed()
     return UNDEFINED
 
 

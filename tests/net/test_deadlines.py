@@ -1,10 +1,8 @@
-"""net/deadlines.py, budget.py, foreign.py, tarpit.py, endings.py: what a session may take, without a session."""
+"""net/deadlines.py, foreign.py, tarpit.py, endings.py: what a session may take, without a session."""
 import pytest
 
 from mailfilter import config
-from mailfilter._core.event import EV_CONNECT, EV_MAIL, EV_MESSAGE, EV_NOOP, EV_RCPT
 from mailfilter.net import foreign
-from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.endings import ENDINGS, ending
 from mailfilter.net.tarpit import Tarpit
@@ -58,18 +56,6 @@ def test_everything_that_ends_a_session_has_its_reply():
         assert code in (421, 521, 554) and b"%" not in text
     assert ending("command", TIMEOUTS) == (421, b"4.4.2 No command came for 10 seconds, closing")
     assert set(ENDINGS) <= {*vars(LIMITS), *vars(TIMEOUTS)}
-
-
-def test_a_budget_is_used_up():
-    limits = LIMITS.replaced({"commands": 5, "transactions": 1, "session_recipients": 1}, "test")
-    budget = Budget()
-    assert [budget.exceeded_by(kind, limits) for kind in (EV_CONNECT, EV_MAIL, EV_RCPT, EV_MESSAGE)] == [None] * 4
-    budget.transactions = budget.recipients = 1
-    assert budget.exceeded_by(EV_MAIL, limits) == "transactions"
-    assert budget.exceeded_by(EV_RCPT, limits) == "session_recipients"
-    assert [budget.exceeded_by(EV_NOOP, limits) for _ in range(2)] == [None, "commands"]
-    none = limits.replaced({"commands": 0, "transactions": 0, "session_recipients": 0}, "test")
-    assert [budget.exceeded_by(kind, none) for kind in (EV_MAIL, EV_RCPT, EV_NOOP)] == [None] * 3
 
 
 @pytest.mark.parametrize("data, name", [
