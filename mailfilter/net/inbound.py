@@ -202,7 +202,6 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         if not self._closing:
             self.session.eof()
         self._let_go()
-        self.context.end_pauses()
         if self._asked is None:
             self._advance()
             self._clean_up()

@@ -98,7 +98,7 @@ class SessionContext:
                 hop.resync()
 
     def end_pauses(self):
-        """Let nobody be kept waiting on purpose any more: the client is gone, or the server stops."""
+        """Let nobody be kept waiting on purpose any more: the server stops."""
         for over in tuple(self.pauses):
             over()
 
