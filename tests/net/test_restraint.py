@@ -1,6 +1,8 @@
 """Clients are held to their limits, over real sockets: refusals, budgets, deadlines, early talk, protocols, the tarpit."""
+import re
 import socket
 import threading
+import urllib.request
 
 import pytest
 from peers.sender import Closed, Sender, on_the_wire
@@ -58,6 +60,34 @@ def test_a_refused_connection_makes_no_session(serve):
             assert_ended(sender, REFUSALS["address_rate"].rstrip())
     server.wait_for_log(" session client=")
     assert server.log.count(" session client=") == 1
+
+
+def test_under_pressure_clients_read_421_before_a_greeting(serve):
+    """No memory is ever enough: this machine has less than what is asked for. The exempt are turned away, too, by so much."""
+    server = serve(POLICY, limits={"free_memory_bytes": "1000g"})
+
+    def turned_away():
+        with Sender(server.port) as sender:
+            return sender.reply().raw == REFUSALS["busy"]
+    wait_until(turned_away, "the pressure to be felt")
+    assert "too much to do, clients are turned away" in server.log and "cause=memory" in server.log
+
+
+def test_what_is_refused_and_ended_is_counted(serve):
+    pytest.importorskip("prometheus_client")
+    server = serve(POLICY, limits={"address_connections": 1, "commands": 1, "tarpits": 0},
+                   options=[*NOBODY, "--metrics", "127.0.0.1:0"])
+    with Sender(server.port) as sender:
+        sender.reply()
+        with Sender(server.port) as second:
+            assert second.reply().code == 421
+        assert talk(sender, b"NOOP", b"NOOP") == [250, 421]
+    page = re.search(r"metrics on 127\.0\.0\.1:([0-9]+)", server.log)[1]
+    with urllib.request.urlopen(f"http://127.0.0.1:{page}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    for line in ('connections_refused_total{reason="address_connections"} 1.0', 'limits_total{limit="address_connections"} 1.0',
+                 'limits_total{limit="commands"} 1.0', "mailfilter_tarpit 0.0"):
+        assert line in text, line
 
 
 def test_limits_of_one_listener(serve):

@@ -176,3 +176,17 @@ def test_an_exception_that_reaches_the_loop_is_one_line_of_the_log(line_server, 
     # The one traceback that this test asked for.
     server.stop()
     server._log_path.write_text(server.log.replace("Traceback", "traceback"))
+
+
+def test_running_out_of_files_is_told(line_server, connect):
+    server = line_server("--open-files", "70", "--limit", "connections=1")
+    keeper = connect(server.port)
+    assert keeper.line().startswith("220")
+    used = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used, 70))
+    server.wait_for_log("too much to do, clients are turned away")
+    assert "cause=files" in server.log
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (70, 70))
+    assert keeper.ask("pid") == str(server.process.pid)
+    keeper.close()
+    assert wait_until(lambda: (connect(server.port).line() or "").startswith("220"), "service again")
