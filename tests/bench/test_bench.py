@@ -29,6 +29,14 @@ def test_the_table_has_every_system_and_load():
         assert word in done.stdout.partition("| ")[0]
 
 
+@needs_postfix
+def test_admission_is_measured():
+    done = run("-m", "bench.admission", "--quick")
+    assert done.returncode == 0, done.stderr
+    for row in ("mailfilter, refused: connections of the address", "beside 100 slow clients", "100 × 421 4.4.2"):
+        assert row in done.stdout, row
+
+
 def test_a_missing_program_is_named():
     done = run("-c", "from bench import systems, __main__ as m; systems.SMTP_SOURCE = None; raise SystemExit(m.main([]))")
     assert done.returncode == 2
