@@ -187,12 +187,18 @@
         },
         /* 6 describe: what the program wants to know of a policy after loading it */
         function describe() {
-            var Server = global.SmtpServer, handlers = [], name, statics = {}, seen = {}, above;
+            var Server = global.SmtpServer, handlers = [], others = [], name, statics = {}, seen = {}, above;
 
             function look(name) {
-                if (/^(smtp[A-Z]|cleanup$)/.test(name) && !seen[name] && typeof Server.prototype[name] === 'function') {
+                var value;
+                if (/^(smtp[A-Z]|cleanup$)/.test(name) && !seen[name]) {
                     seen[name] = true;
-                    handlers[handlers.length] = [name, Server.prototype[name] !== original[name]];
+                    value = Server.prototype[name];
+                    if (typeof value === 'function') {
+                        handlers[handlers.length] = [name, value !== original[name]];
+                    } else if (name in original || value !== undefined && value !== null) {
+                        others[others.length] = name;
+                    }
                 }
             }
             for (above = Server.prototype; above && above !== Object.prototype; above = Object.getPrototypeOf(above)) {
@@ -203,7 +209,7 @@
                     statics[name] = Server[name];
                 }
             }
-            return {handlers: handlers, statics: statics};
+            return {handlers: handlers, others: others, statics: statics};
         }
     );
 

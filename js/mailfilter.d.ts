@@ -126,6 +126,8 @@ interface SmtpServer {
     /** The session is over, for whatever reason; called once. The result is not used. Default: nothing. */
     cleanup(): void;
 
+    /* Those below are called only when they are there when the policy has been loaded; one assigned later is not. */
+
     /** DATA, before the message: 354 lets it come, 4xx and 5xx refuse it. No opinion: 354. */
     smtpPreData?(): SmtpOpinion;
     /** The whole message, before `smtpData`: 4xx and 5xx refuse it. No opinion: `smtpData` is asked. */

@@ -5,6 +5,7 @@ imported in it, so that `--help` and `version` work where the rest is not built.
 failed, 2 the command line is wrong.
 """
 import argparse
+import contextlib
 import os
 import platform
 import signal
@@ -47,8 +48,10 @@ _CHECK_EXAMPLES = """\
 examples:
   mailfilter check policy.js
   mailfilter check proxy --set nextHop=127.0.0.1:10025
+  mailfilter check policy.ts --json --strict > report.json     in a deployment: neither errors nor warnings pass
 
-Exit status 1 and FILE:LINE:COLUMN with the source line when the policy has an error.
+Exit status 0: no error; 1: the policy has one, or with --strict something that is probably a mistake; 2: the command line
+is wrong. Errors and warnings go to standard error as FILE:LINE:COLUMN with the source line.
 """
 
 
@@ -159,6 +162,8 @@ def _parser():
                     "like a mistake.", epilog=_CHECK_EXAMPLES)
     check.set_defaults(run=_check)
     _add_policy(check)
+    check.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    check.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
 
     version = commands.add_parser("version", help="show this program's version and those of what it is linked with")
     version.set_defaults(run=_version)
@@ -335,53 +340,54 @@ def _check(options):
         settings = _settings(options)
     except ConfigError as error:
         raise _UsageError(str(error)) from None
+    import json
+
     from mailfilter import policy as policies
     from mailfilter.net import listeners
-    from mailfilter.policy import inspection
+    from mailfilter.policy import report
 
-    policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
-    config.Given(config.Limits(), policy.limits, "SmtpServer.limits")
-    config.Given(config.Timeouts(), policy.timeouts, "SmtpServer.timeouts")
-    addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
-    problems = inspection.type_errors(policy)
-    print(f"{policy.path}: " + (f"{len(problems)} errors in types" if problems else "no error found"))
-    print(f"version: {policy.version}")
-    print("listens on: " + (", ".join(map(str, addresses)) or "nothing; give --listen"))
-    for title, wanted in (("handlers of the policy", True), ("handlers left to the library", False)):
-        names = [name for name, own in policy.handlers.items() if own is wanted]
-        print(f"{title}:" + ("" if names else " none"))
-        for name in names:
-            print(f"  {name}")
-    _tell(policy, inspection, problems)
-    return 1 if problems else 0
-
-
-def _tell(policy, inspection, problems):
-    """The rest of `check`: what the policy is made of, what it costs, what looks like a mistake."""
-    for title, programs in (("compiled", [policy.program]), ("modules", policy.modules.programs().values())):
-        shown = [program.name + (f" (by {' and '.join(program.compilers)})" if program.compilers else "")
-                 for program in programs if title == "modules" or program.compilers]
-        if shown:
-            print(f"{title}:")
-            for text in shown:
-                print(f"  {logs.escape(text)}")
-    print("operations: " + (", ".join(operation.name for operation in inspection.operations_used(policy)) or "none"))
-    built, copied = inspection.measure(policy)
-    if policy.image is None:
-        print(f"image: none ({logs.escape(policy.no_image)}); every connection builds its heap in {built * 1e3:.1f} ms")
+    with _stdout_kept(options.json):
+        try:
+            policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
+            addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
+            told, errors, warnings = report.report(policy, [str(address) for address in addresses])
+        except MailfilterError as error:
+            told, fault = report.refused(options.policy, error), error
+        else:
+            fault = None
+    if fault is not None:
+        if options.json:
+            print(json.dumps(told, indent=2), flush=True)
+        raise fault
+    if options.json:
+        print(json.dumps(told, indent=2))
     else:
-        print(f"image: {policy.image.image_bytes} bytes, {policy.image.relocations} relocations, "
-              f"built in {built * 1e3:.1f} ms, copied in {copied * 1e6:.0f} µs")
-    for name, what in inspection.missing_parts():
-        print(f"not installed: {name} ({what})")
-    if problems is None and any(name.endswith(".ts") for name in policy.programs):
-        print("types: not checked; there is no tsc")
-    for kind, found in (("warning: ", inspection.warnings(policy)), ("", problems or ())):
+        for line in report.lines(told):
+            print(line)
+    for kind, found in (("warning: ", warnings), ("", errors)):
         for problem in found:
             place = f"{problem.place}: " if problem.place else ""
             _complain(f"{place}{kind}{problem.message}")
             if problem.excerpt():
                 print(problem.excerpt(), file=sys.stderr)
+    return 1 if errors or options.strict and warnings else 0
+
+
+@contextlib.contextmanager
+def _stdout_kept(kept):
+    """What a policy prints while it is loaded goes to standard error: standard output is for the report alone."""
+    if not kept:
+        yield
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(_STDERR, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _version(options):

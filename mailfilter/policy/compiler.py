@@ -12,7 +12,7 @@ from importlib import metadata
 
 from mailfilter._core.heap import Heap, HeapDead, HeapStopped, ScriptError
 from mailfilter.errors import PolicyError
-from mailfilter.policy import dialect, engine
+from mailfilter.policy import dialect, engine, simpler
 from mailfilter.policy.lexer import code_only, regexps
 from mailfilter.policy.program_cache import ProgramCache
 from mailfilter.policy.sourcemap import LineMap, MapError
@@ -148,7 +148,7 @@ class Compiler:
 
     def _key(self, name, source, kind):
         if self._version is None:
-            parts = (metadata.version("dukpy"), dialect.BABEL, dialect.TYPESCRIPT, "2")
+            parts = (metadata.version("dukpy"), dialect.BABEL, dialect.TYPESCRIPT, "3")
             self._version = hashlib.sha256("\0".join(parts).encode()).digest()
         language = b"ts" if name.endswith(".ts") else b"js"
         return hashlib.sha256(b"\0".join((self._version, language, kind.encode(), source))).hexdigest()
@@ -188,9 +188,10 @@ class Compiler:
         raise PolicyError(f"{problem.name}: {message}", program.name, line, column, program.line(line))
 
     def _compile(self, name, text, kind):
-        code, lines, compilers = dialect.simpler(text, code_only(text)), None, []
+        rewrite = simpler.typescript if name.endswith(".ts") else simpler.javascript
+        (code, _), lines, compilers = rewrite(text, code_only(text)), None, []
         if name.endswith(".ts"):
-            code, lines = self._run("TypeScript", "compileTypeScript", name, text, kind)
+            code, lines = self._run("TypeScript", "compileTypeScript", name, code, kind, text)
             compilers.append("TypeScript")
         if lines is None or self._refusal(code.encode(), code, kind) is not None:
             code, second = self._run("Babel", "compileBabel", name, code, kind, text, lines)

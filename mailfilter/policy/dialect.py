@@ -7,15 +7,17 @@ Must not know: files, heaps, caches.
 import json
 import re
 
-__all__ = ["BABEL", "NO_ASYNC", "REGEXP", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "explained", "regexp_problem", "simpler",
+__all__ = ["BABEL", "NO_ASYNC", "REGEXP", "TYPESCRIPT", "TYPESCRIPT_SYNTAX", "UNKNOWN", "explained", "regexp_problem",
            "unknown_name"]
 
 NO_ASYNC = "calls wait by themselves: leave out async and await"
 
+NO_EXPORT = "a policy exports nothing; put what others need into a module"
+
 TYPESCRIPT_SYNTAX = "TypeScript 1.8"
 """What the TypeScript compiler here understands; newer syntax is an error."""
 
-BABEL = f"var noAsync = {json.dumps(NO_ASYNC)};" + r"""
+BABEL = f"var noAsync = {json.dumps(NO_ASYNC)}, noExport = {json.dumps(NO_EXPORT)};" + r"""
 host.entries(function compileBabel(name, source, kind) {
     function refuse(path, text) {
         var error = new SyntaxError(text);
@@ -44,7 +46,7 @@ host.entries(function compileBabel(name, source, kind) {
         };
         ['ExportNamedDeclaration', 'ExportDefaultDeclaration', 'ExportAllDeclaration'].forEach(function (type) {
             look[type] = function (path) {
-                if (kind === 'policy') refuse(path, 'a policy exports nothing; put what others need into a module');
+                if (kind === 'policy') refuse(path, noExport);
             };
         });
         return {visitor: {Program: function (path) { path.traverse(look); }}};
@@ -77,7 +79,7 @@ host.entries(function compileBabel(name, source, kind) {
 });
 """
 
-TYPESCRIPT = f"var noAsync = {json.dumps(NO_ASYNC)};" + r"""
+TYPESCRIPT = f"var noAsync = {json.dumps(NO_ASYNC)}, noExport = {json.dumps(NO_EXPORT)};" + r"""
 host.entries(function compileTypeScript(name, source, kind) {
     var tree = ts.createSourceFile(name, source, ts.ScriptTarget.ES6, true), refused = null, out, first, place;
 
@@ -92,9 +94,9 @@ host.entries(function compileTypeScript(name, source, kind) {
         if (refused) return;
         if (node.kind === ts.SyntaxKind.AwaitExpression || has(node, ts.SyntaxKind.AsyncKeyword)) {
             refused = at(node.getStart(tree), noAsync);
-        } else if (kind === 'policy' && (node.kind === ts.SyntaxKind.ExportAssignment ||
+        } else if (kind === 'policy' && node.parent === tree && (node.kind === ts.SyntaxKind.ExportAssignment ||
                    node.kind === ts.SyntaxKind.ExportDeclaration || has(node, ts.SyntaxKind.ExportKeyword))) {
-            refused = at(node.getStart(tree), 'a policy exports nothing; put what others need into a module');
+            refused = at(node.getStart(tree), noExport);
         } else {
             ts.forEachChild(node, look);
         }
@@ -127,25 +129,24 @@ _NEWER = (
     (re.compile(r"\bimport\s*\|\s*\(|\|\s*import\s*\("), "write require(\"./module\")"),
 )
 
+_TIMERS = "a handler runs when the client has said something"
+_NO_MODULE = "the policy itself is no module and exports nothing"
+_NO_BROWSER = "a policy sees what docs/reference/api.md lists, and the JavaScript language"
+
 _UNKNOWN = {
-    "Promise": f"there are no promises here: {NO_ASYNC}",
-    "setTimeout": "there are no timers: a handler runs when the client has said something",
-    "setInterval": "there are no timers: a handler runs when the client has said something",
+    "Promise": NO_ASYNC,
+    "setTimeout": _TIMERS, "setInterval": _TIMERS, "setImmediate": _TIMERS, "clearTimeout": _TIMERS, "queueMicrotask": _TIMERS,
     "console": "write Sys.log(Sys.LOG_INFO, text)",
     "process": "settings are read with Sys.setting(name)",
-    "exports": "the policy itself is no module and exports nothing",
-    "module": "the policy itself is no module and exports nothing",
+    "exports": _NO_MODULE, "module": _NO_MODULE,
+    "structuredClone": "write JSON.parse(JSON.stringify(value))",
+    "Intl": _NO_BROWSER, "fetch": _NO_BROWSER, "XMLHttpRequest": _NO_BROWSER, "Buffer": _NO_BROWSER, "URL": _NO_BROWSER,
+    "btoa": _NO_BROWSER, "atob": _NO_BROWSER, "crypto": _NO_BROWSER, "window": _NO_BROWSER, "document": _NO_BROWSER,
     "let": "put the name on the line of let",
 }
 
 
 REGEXP = "named groups, look-behind and the flags s, u and y are newer than the engine"
-
-# What is newer than Babel but only another way of writing what is not: catch without a name, and _ in numbers.
-_SIMPLER = (
-    (re.compile(r"(?<![\w$.])catch(?=\s*\{)"), lambda found: "catch (_)"),
-    (re.compile(r"(?<![\w$])\d\w*_\w*"), lambda found: found[0].replace("_", "")),
-)
 
 _REGEXP = (
     (re.compile(r"\(\?<[=!]"), "look-behind, (?<=…) and (?<!…), is newer than the engine; match more and take a group of it"),
@@ -155,15 +156,6 @@ _REGEXP = (
 _FLAGS = {"s": "the flag s is newer than the engine; write [\\s\\S] for the dot",
           "y": "the flag y is newer than the engine; use g, and compare the index of what was found with lastIndex",
           "d": "the flag d is newer than the engine", "v": "the flag v is newer than the engine"}
-
-
-def simpler(source, seen):
-    """The text with `catch (_) {` for `catch {`, and without _ in numbers; its lines stay. seen: that of lexer.code_only()."""
-    for pattern, other in _SIMPLER:
-        for found in reversed(list(pattern.finditer(seen))):
-            source = source[:found.start()] + other(found) + source[found.end():]
-            seen = seen[:found.start()] + other(found) + seen[found.end():]
-    return source
 
 
 def regexp_problem(literal):
@@ -181,10 +173,14 @@ def regexp_problem(literal):
     return None
 
 
+UNKNOWN = frozenset(_UNKNOWN)
+"""Names that authors know from elsewhere."""
+
+
 def explained(message, source, line, column, typescript=False):
     """The message of a syntax error at (line from 1, column from 0), with the remedy where one is known."""
     remedy = _remedy(source, line, column)
-    if remedy is None and typescript:
+    if remedy is None and typescript and message not in (NO_ASYNC, NO_EXPORT):
         remedy = f"policies are compiled by {TYPESCRIPT_SYNTAX}"
     return f"{message}: {remedy}" if remedy and remedy not in message else message
 

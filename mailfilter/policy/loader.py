@@ -11,7 +11,7 @@ import re
 import socket
 from pathlib import Path
 
-from mailfilter import config
+from mailfilter import config, metrics
 from mailfilter import log as logs
 from mailfilter._core.heap import UNDEFINED, Heap, HeapDead, HostError, Image, NoImage, ScriptError
 from mailfilter.errors import ConfigError, PolicyError
@@ -56,6 +56,7 @@ class Policy:
     Attributes:
         path: the file, as a Path. name: the file's name in tracebacks and logs.
         version: twelve hexadecimal digits of a hash over library, policy and modules.
+        settings, hostname: what it was loaded with.
         program: the policy's own file as a compiler.Program. modules: its modules.Modules.
         programs: {name in tracebacks: Program} of the policy's file and all modules.
         handlers: {handler name: True when the policy defines it, False when it is the library's default}.
@@ -71,6 +72,8 @@ class Policy:
         self.path = path
         self.name = name
         self.source = source
+        self.settings = settings
+        self.hostname = hostname
         self.heap_bytes = heap_bytes
         self.image = None
         self.no_image = None            # why there is none
@@ -83,6 +86,7 @@ class Policy:
             self._context = LoadingContext(settings, hostname, user, log, self.modules)
             self.modules.add_policy(self.program)
             told, movable = self._first_run()
+            self._check_handlers(told["others"])
             self.handlers = dict(told["handlers"])
             self.statics = told["statics"]
             self.listen_addresses = self._static("listenAddress", list)
@@ -137,6 +141,12 @@ class Policy:
         if value is not None and not isinstance(value, kind):
             raise PolicyError(f"SmtpServer.{name} must be {'an array' if kind is list else 'an object'}", self.name)
         return value
+
+    def _check_handlers(self, others):
+        for name in others:
+            if name in metrics.HANDLERS:
+                raise PolicyError(f"SmtpServer.prototype.{name} must be a function",
+                                  *self._place_of(rf"\b{name}\b(?=\s*[=:\]'\"])"))
 
     def _numbers(self, name, defaults):
         """SmtpServer.limits or .timeouts, checked."""

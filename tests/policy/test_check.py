@@ -1,4 +1,5 @@
 """`mailfilter check`: what it tells of a policy, and its warnings."""
+import json
 import os
 import re
 import shutil
@@ -9,8 +10,9 @@ import pytest
 
 from mailfilter import cli
 from mailfilter import policy as policies
+from mailfilter._core.heap import regions
 from mailfilter.net import inbound
-from mailfilter.policy import inspection, library
+from mailfilter.policy import inspection, library, rehearsal
 from mailfilter.policy.operations import OPERATIONS
 
 POLICIES = Path(__file__).resolve().parents[1] / "policies"
@@ -33,7 +35,7 @@ def check(tmp_path, capfd, monkeypatch):
 
 
 WHOLE = """
-    SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(250, 'Ok'); };
+    SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(path.mailbox.domain === 'a.b' ? 250 : 550, 'x'); };
     SmtpServer.prototype.smtpData = function (headers, body) { return new SmtpResponse(550, 'No'); };
 """
 
@@ -74,8 +76,8 @@ def test_operations_that_are_used(check, code, operations):
 
 def test_operations_of_the_library_are_those_of_the_table():
     known = {operation.name for operation in OPERATIONS}
-    for name, used in inspection._library_functions().items():
-        assert used <= known, name
+    for name, meanings in inspection._library_functions().items():
+        assert all(used <= known for _, used in meanings), name
 
 
 def test_why_there_is_no_image(check):
@@ -102,6 +104,141 @@ def test_methods_of_the_policy_s_own_are_no_mistake(check):
     assert check(WHOLE + "SmtpServer.prototype.relay = function () { };")[2] == ""
 
 
+@pytest.mark.parametrize("value", ["5", "'x'", "{}", "null", "undefined"])
+def test_a_handler_that_is_no_function(check, value):
+    status, told, complaints = check(WHOLE + f"SmtpServer.prototype.smtpMail = {value};")
+    assert (status, told) == (1, "")
+    assert complaints.endswith("/policy.js:4:22: SmtpServer.prototype.smtpMail must be a function\n"
+                               f"    SmtpServer.prototype.smtpMail = {value};\n                         ^\n")
+
+
+def test_handlers_taken_back_and_properties_with_like_names_are_no_mistake(check):
+    assert check(WHOLE + "SmtpServer.prototype.smtpNoop = null; SmtpServer.prototype.smtpClient = {};"
+                 "SmtpServer.prototype.smtpTimeout = 5;")[::2] == (0, "")
+    status, _, complaints = check(WHOLE + "SmtpServer.prototype.smtpNoop = 'text';")
+    assert status == 1 and "smtpNoop must be a function" in complaints
+
+
+# What a stranger is told.
+
+OPEN = "smtpRcpt accepts every recipient: a stranger's mail to anybody@a-strange-domain.example was taken"
+DATA = "SmtpServer.prototype.smtpData = function (headers, body) { return new SmtpResponse(550, 'No'); };"
+
+
+@pytest.mark.parametrize("body, warned", [
+    ("return new SmtpResponse(250, 'Ok');", True),
+    ("Sys.log(6, String(path)); Sys.println('x'); return new SmtpResponse(251, 'Ok');", True),
+    ("if (Dns.lookup('x.example', 'A').status === 'found') { return new SmtpResponse(550, 'No'); }"
+     "return new SmtpResponse(250, 'Ok');", True),
+    ("try { this.receivedHeader(); } catch (e) { } return new SmtpResponse(250, 'Ok');", True),
+    ("Sys.all([function () { return Dns.lookup('x.example', 'A'); }], {errors: 'return'}); return new SmtpResponse(250, 'Ok');",
+     True),
+    ("return this.remoteAddr === '127.0.0.1' ? new SmtpResponse(250, 'Ok') : new SmtpResponse(550, 'No');", False),
+    ("return new SmtpResponse(450, 'Later');", False), ("throw new Error('x');", False), ("return null;", False),
+    ("for (;;) ;", False), ("for (;;) { try { this.receivedHeader(); } catch (e) { } }", False),
+    ("for (;;) { try { Dns.lookup('x.example', 'A'); } catch (e) { } }", False),
+    ("var c = new SmtpClient('127.0.0.1', 1); c.connect(); return c.readResponse();", False),
+    ("try { new SmtpClient('127.0.0.1', 1).connect(); } catch (e) { } return new SmtpResponse(250, 'Ok');", False),
+])
+def test_who_accepts_every_recipient_is_warned(check, body, warned):
+    status, told, complaints = check(f"SmtpServer.prototype.smtpRcpt = function (path) {{ {body} }};\n{DATA}")
+    assert status == 0
+    assert (OPEN in complaints) == warned, complaints
+    assert not warned or "policy.js:1:22: warning: " in complaints
+    assert "\nx\n" not in told
+
+
+@pytest.mark.parametrize("earlier", ["smtpInit", "smtpEhlo", "smtpMail"])
+def test_a_stranger_turned_away_before_is_no_open_relay(check, earlier):
+    complaints = check("SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(250, 'Ok'); };"
+                       f"SmtpServer.prototype.{earlier} = function () {{ return new SmtpResponse(554, 'No'); }};{DATA}")[2]
+    assert complaints == ""
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("mx", {"domains": "example.org", "maildir": "/nowhere"}), ("mx", {"domains": "example.org", "nextHop": "127.0.0.1:1"}),
+    ("proxy", {"nextHop": "127.0.0.1:1"})])
+def test_the_shipped_policies_are_no_open_relays(capfd, name, settings):
+    options = [option for setting in settings.items() for option in ("--set", "=".join(setting))]
+    assert cli.main(["check", name, *options]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_rehearsal_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "policy.js"
+    path.write_text("SmtpServer.prototype.smtpRcpt = function (path) { for (;;) ; };")
+    policy = policies.load(str(path), {"cacheDirectory": ""})
+    before = regions()[0]
+    for _ in range(3):
+        assert not rehearsal.accepts_everyone(policy)
+    assert regions()[0] == before
+
+
+# Names that are known elsewhere.
+
+@pytest.mark.parametrize("code, line, words", [
+    ("var a;\nfunction f() { console.log('x'); }", 2, "there is no console: write Sys.log"),
+    ("let a;\nlet f = () => {\n    setTimeout(f, 5);\n};", 3, "there is no setTimeout"),
+    ("function f() { return new Promise(f); }", 1, "there is no Promise: calls wait by themselves"),
+    ("function f() { module.exports = 1; }", 1, "there is no module: the policy itself is no module"),
+    ("function f() { return process.env.X; }", 1, "Sys.setting"),
+])
+def test_names_that_are_not_there(check, code, line, words):
+    status, _, complaints = check(code + WHOLE.replace("\n", " "))
+    assert status == 0 and words in complaints and f"policy.js:{line}:" in complaints and complaints.count("warning") == 1
+
+
+@pytest.mark.parametrize("code", [
+    "var console = {log: function () { }}; console.log(1);", "function f(module) { return module.x; }", "var a = {console: 1};",
+    "if (typeof console !== 'undefined') { console.log(1); }", "var a = 'console'; // console", "this.console = 1; console;",
+    "let f = Promise => Promise.x;", "try { } catch (process) { process.x(); }", "var a = {}; a.fetch(1);",
+])
+def test_names_that_are_there_or_are_others(check, code):
+    assert check(code + WHOLE)[2].count("there is no ") == 0
+
+
+# For programs.
+
+def test_the_report_as_json(check):
+    status, told, complaints = check(
+        WHOLE + "SmtpServer.listenAddress = [['127.0.0.1', 25]];\nlet a = 1;\nlet f = () => console;", "--json")
+    told = json.loads(told)
+    assert status == 0 and told["ok"]
+    assert told["listens"] == ["127.0.0.1:25"] and re.fullmatch("[0-9a-f]{12}", told["version"])
+    assert told["handlers"]["policy"] == ["smtpRcpt", "smtpData"] and "smtpMail" in told["handlers"]["library"]
+    assert told["files"][0]["compilers"] == ["Babel"] and told["files"][0]["bytes"] > 100
+    assert told["image"].keys() == {"bytes", "relocations", "copied_us"} and told["no_image"] is None
+    assert told["types"] == "none" and told["errors"] == [] and told["built_ms"] > 0
+    (warning,) = told["warnings"]
+    assert (warning["line"], warning["column"], warning["source"]) == (6, 15, "let f = () => console;")
+    assert warning["file"] == told["policy"] and "there is no console" in warning["message"]
+    assert "policy.js:6:15: warning: there is no console" in complaints
+
+
+def test_the_report_of_a_policy_that_cannot_be_loaded_as_json(check):
+    status, told, complaints = check("Sys.println('printed');\nvar = 5;\n", "--json")
+    told = json.loads(told)
+    assert status == 1 and not told["ok"] and told["errors"][0]["line"] == 2 and told["errors"][0]["source"] == "var = 5;"
+    status, told, complaints = check("Sys.println('printed');\nunknown();\n", "--json")
+    assert status == 1 and json.loads(told)["errors"][0]["column"] == 1 and "printed" in complaints
+    status, told, _ = check("SmtpServer.listenAddress = ['nonsense'];", "--json")
+    assert status == 1 and json.loads(told)["errors"][0]["file"] is None
+
+
+def test_warnings_may_count_as_errors(check):
+    assert check(WHOLE, "--strict")[0] == 0
+    assert check(WHOLE + "function f() { console; }", "--strict")[0] == 1
+    assert check("var a;")[0] == 0 and check("var a;", "--strict", "--json")[0] == 1
+
+
+def test_the_place_of_a_mistake_in_a_module(check, tmp_path):
+    (tmp_path / "rules.js").write_text("exports.a = 1;\nlet b = function () {\n   return 1 +;\n};\n")
+    status, told, complaints = check("var rules = require('./rules');")
+    assert (status, told) == (1, "")
+    assert complaints == (f"mailfilter: {tmp_path}/rules.js:3:14: SyntaxError: Unexpected token\n"
+                          "       return 1 +;\n                 ^\n")
+
+
 def test_what_lacks(check):
     _, _, complaints = check("var a;")
     assert "warning: there is no smtpData: every message is put off with 451" in complaints
@@ -111,6 +248,11 @@ def test_what_lacks(check):
 def test_modules_that_are_missing(check):
     _, _, complaints = check(WHOLE + "function later() { require('./none'); }")
     assert "policy.js:4:20: warning: cannot find the module './none'" in complaints
+
+
+def test_operations_of_what_is_not_named_do_not_count(check):
+    told = check(WHOLE + "function f(x) { return x.lookup(1) + x.query(2) + x.connect(3); }")[1]
+    assert "operations: none\n" in told
 
 
 def test_the_known_handlers_are_those_that_are_called():
@@ -153,6 +295,22 @@ def test_errors_in_types(check, monkeypatch):
     assert "    return new SmtpResponse('550', `${rule.nam} ${path}`);" in complaints
     status, told, _ = check(TYPED.replace("'550'", "550").replace("nam}", "name}"), name="policy.ts")
     assert status == 0 and "no error found" in told and "types:" not in told
+
+
+LATER = """\
+SmtpServer.prototype.smtpRcpt = function (path) {
+    const all: string[] = Object.values({a: 'x'.padStart(2)}), known = new Map(Object.entries({a: 1}));
+    const last = [[1], [2]].flat().includes(2) && ' x'.trimStart() !== '' && 2 ** 2;
+    return new SmtpResponse(550, `${all.length} ${known.size} ${last}`);
+};
+"""
+
+
+@pytest.mark.skipif(not (TSC / "tsc").exists() or not shutil.which("node"), reason="typescript is not installed")
+def test_the_types_of_the_standard_methods_that_are_there(check, monkeypatch):
+    monkeypatch.setenv("PATH", f"{TSC}:{os.environ['PATH']}")
+    status, told, complaints = check(LATER, name="policy.ts")
+    assert status == 0 and "no error found" in told, complaints
 
 
 @pytest.mark.parametrize("script, words", [

@@ -116,7 +116,8 @@ def test_errors_are_in_the_author_s_lines(source, line, column, words):
 @pytest.mark.parametrize("source, line, column, words", [
     ("let a: number = 1;\nlet b: = 2;\n", 2, 8, "Type expected"),
     ("interface A { x: string }\n\nasync function f(a: A) { }", 3, 1, NO_ASYNC),
-    ("let a: any;\nlet b = a!;", 2, 10, "TypeScript 1.8"),
+    ("let a: any;\nlet b = a satisfies any;", 2, 11, "TypeScript 1.8"),
+    ("class A { }\nlet f = async () => 1;", 2, 9, NO_ASYNC),
     ("interface A {\n  x: string;\n}\nlet a: A;\nlet a: A;\n", 5, 5, 'Duplicate declaration "a"'),
     ("type T = string;\nexport const a: T = '';", 2, 1, "a policy exports nothing"),
 ])
@@ -124,6 +125,34 @@ def test_errors_of_typescript_too(source, line, column, words):
     error = refusal(source, "policy.ts")
     assert words in error.message and (error.line, error.column) == (line, column)
     assert error.source_line == source.split("\n")[line - 1]
+
+
+LATER_TYPES = """\
+interface Rule { readonly domain: string | null; code?: undefined | number }
+import type {Other} from './other';
+class Rules {
+    readonly all!: readonly string[];
+    constructor(readonly name: string, private readonly rules: Rule[] = []) { }
+    first(this: Rules): Rule | undefined { return this.rules[0]!; }
+}
+namespace Inner { export const x = 1; }
+const o = {readonly: true, keyof: 1 || null, as: 'const'}, r = new Rules('n', [{domain: null}] as const);
+type Key = keyof typeof o;
+try { f(r.first()!.domain!, 1_000); } catch { f(o.readonly !== !r, Inner.x); }
+function f(this: void, a: null | string | boolean, b: number | undefined = undefined): asserted { return a || null; }
+"""
+
+
+def test_later_types_are_dropped_like_all_types():
+    code = compiled(LATER_TYPES.replace("asserted", "any"), "policy.ts").code.decode()
+    for words in ("this.name = name", "this.rules = rules", "{ readonly: true, keyof: 1 || null, as: 'const' }",
+                  "new Rules('n', [{ domain: null }])", "f(r.first().domain, 1000)", "catch (_)",
+                  "f(o.readonly !== !r, Inner.x)", "return a || null"):
+        assert words in code, code
+    assert "readonly all" not in code and "require" not in code
+    # Places stay: the error is where the author wrote it.
+    error = refusal(LATER_TYPES.replace(": asserted", " ->"), "policy.ts")
+    assert error.source_line == LATER_TYPES.replace(": asserted", " ->").split("\n")[-2] and error.line == 12
 
 
 def test_what_is_not_utf_8_cannot_be_compiled():
@@ -259,7 +288,8 @@ def test_a_class_can_be_the_server(tmp_path):
 
 
 @pytest.mark.parametrize("name, words", [
-    ("Promise.resolve()", "calls wait by themselves"), ("console.log(1)", "Sys.log"), ("setTimeout(f, 1)", "no timers"),
+    ("Promise.resolve()", "calls wait by themselves"), ("console.log(1)", "Sys.log"),
+    ("setTimeout(f, 1)", "when the client has said"),
     ("module.exports = 1", "is no module")])
 def test_names_known_elsewhere_are_explained(tmp_path, name, words):
     with pytest.raises(PolicyError, match=words) as caught:

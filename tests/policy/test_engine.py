@@ -142,8 +142,11 @@ def test_handlers_may_be_assigned_later(start, where):
 
 
 @pytest.mark.parametrize("value", ["null", "5", "undefined", "'text'", "{}"])
-def test_a_handler_that_is_no_function(start, value):
-    session = start(f"SmtpServer.prototype.smtpMail = {value}; SmtpServer.prototype.smtpNoop = {value};")
+def test_a_handler_that_is_no_function_any_more(start, value):
+    session = start("SmtpServer.prototype.smtpNoop = function () { throw 1; }; SmtpServer.prototype.smtpHelo = function () {"
+                    f" SmtpServer.prototype.smtpMail = {value}; this.smtpNoop = {value};"
+                    " return new SmtpResponse(250, 'x'); };")
+    session.run("smtpHelo", "x")
     with pytest.raises(ScriptError, match="smtpMail is not a function"):
         session.run("smtpMail", A)
     assert session.run("smtpNoop", "x") == [0]                  # there need not be one
