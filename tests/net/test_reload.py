@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -365,12 +366,13 @@ def test_a_pid_file_that_was_left_behind_is_nobody(reloading, tmp_path):
 
 
 @pytest.mark.root
-def test_reloading_as_the_user_that_it_became(reloading, tmp_path):
+def test_reloading_as_the_user_that_it_became(serve, request):
     """The file must be readable for that user then; who cannot read it has a log line and the old policy."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/") and not folder.stat().st_mode & 0o005 == 0o005:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    it = reloading(2, options=["--user", "nobody"])
+    # Not tmp_path: its parents are for their owner alone.
+    folder = tempfile.TemporaryDirectory()
+    request.addfinalizer(folder.cleanup)
+    os.chmod(folder.name, 0o755)
+    it = Reloading(serve, Path(folder.name), 2, options=["--user", "nobody"])
     it.write("v1")
     assert "reloaded" in it.reload() and noop(it.server) == "v1"
     it.write("v2")
