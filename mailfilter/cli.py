@@ -350,7 +350,7 @@ def _check(options):
         try:
             policy = policies.load(options.policy, settings, log=logs.Log(logs.TextSink(_STDERR)))
             addresses = listeners.parse_all(policy.listen_addresses) if policy.listen_addresses else []
-            told, errors, warnings = report.report(policy, [str(address) for address in addresses])
+            told, errors, warnings = report.report(policy, [":".join([*address.kinds, str(address)]) for address in addresses])
         except MailfilterError as error:
             told, fault = report.refused(options.policy, error), error
         else:

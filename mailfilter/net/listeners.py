@@ -58,6 +58,11 @@ class Address:
             return socket.AF_UNIX
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
+    @property
+    def kinds(self):
+        """What comes first on its connections, in that order: some of "proxy", "tls"."""
+        return [kind for kind in ("proxy", "tls") if getattr(self, kind)]
+
     def __str__(self):
         if self.path is not None:
             return f"unix:{self.path}"

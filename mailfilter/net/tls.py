@@ -303,6 +303,13 @@ class ServerTls:
             self._log(logs.NOTICE, "-", "TLS certificate reloaded", file=identity.pairs[0][0], pid=os.getpid())
             self._warn(identity)
 
+    def warn_of_unreadable(self):
+        """Tell of files that were read as root and cannot be read again as who we are now."""
+        for identity in self._identities:
+            for path in sorted({path for pair in identity.pairs for path in pair}):
+                if not os.access(path, os.R_OK):
+                    self._log(logs.WARNING, "-", "this user may not read a TLS file, so changes of it need a restart", file=path)
+
     def wrap(self, incoming, outgoing, host=None):
         """An `ssl.SSLObject` for a new connection; `host` is for clients only."""
         if time.monotonic() >= self._next_check:

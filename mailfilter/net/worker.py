@@ -265,6 +265,8 @@ class Worker:
         self._watch_signals(supervised, lifeline)
         if self._make_resolver is not None:
             self.resolver = self._make_resolver()
+        if self.tls is not None and number == 0:
+            self.tls.warn_of_unreadable()
         self.admission.start(self.loop)
         for listener in listeners:
             await self._accept_on(listener, number)

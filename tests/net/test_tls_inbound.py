@@ -226,6 +226,18 @@ def test_what_cannot_be_loaded_stops_the_start(tmp_path, mx, authority):
     assert status == 1 and "/nowhere/x.pem" in text
 
 
+@pytest.mark.root
+def test_files_that_only_root_may_read_are_told(serve, authority):
+    certificate = authority.make("mx.example.org")
+    os.chmod(certificate.key, 0o600)
+    options = ["--tls-certificate", f"{certificate.file},{certificate.key}", "--workers", "2"]
+    os.chmod(certificate.file, 0o644)
+    server = serve(POLICY, options=[*options, "--user", "nobody"])
+    told = re.findall(r"warning - this user may not read a TLS file.* file=(\S+)", server.log)
+    assert certificate.key in told and len(told) == len(set(told))
+    assert "may not read" not in serve(POLICY, options=options).log
+
+
 def test_an_expired_certificate_warns(serve, authority):
     old = authority.make("mx.example.org", days=(-9, -2))
     server = serve(POLICY, listen=["tls:127.0.0.1:0"], options=["--tls-certificate", old.both])
