@@ -32,8 +32,11 @@ declare class SmtpResponse implements SmtpReply {
      * @param disconnect close the connection after this reply (only a real `true` counts)
      */
     constructor(code: number, message: string | string[], disconnect?: boolean);
+    /** The reply code. */
     code: number;
+    /** The text as it was given. */
     message: string | string[];
+    /** Whether the connection is closed after it. */
     disconnect: boolean;
 }
 
@@ -160,6 +163,7 @@ interface SmtpServer {
 interface SmtpServerConstructor {
     /** Made by the program, never by a policy. */
     new (remoteAddr: string, remotePort: number): SmtpServer;
+    /** The handlers: assign functions to its properties. */
     prototype: SmtpServer;
     /** Where to listen, unless `--listen` says otherwise: `[['127.0.0.1', 8025], ['::1', 8025], 'unix:/run/x']`.
      * `tls:` or `proxy:` before an address: connections begin with TLS, with a PROXY header. */
@@ -322,7 +326,9 @@ declare class SmtpClient {
      * @param port default 25
      */
     constructor(host: string, port?: number);
+    /** Where `connect()` goes. */
     host: string;
+    /** And to which port. */
     port: number;
     /**
      * Connects; every address of the host is tried. The greeting is read by `readResponse()`. Waits.
@@ -413,6 +419,7 @@ interface SmtpBody {
 declare class Maildir {
     /** @param path its folder; made when it is not there (the folder above it must be) */
     constructor(path: string);
+    /** The folder. */
     path: string;
     /**
      * Delivers a message. When this returns, it is safely on disk. Waits.
@@ -433,6 +440,7 @@ interface DnsRecord {
     ttl: number;
     /** Its data as text: `"192.0.2.1"`, `"10 mx.example.org"`, the joined strings of a TXT. */
     data: string;
+    /** Parts of its data. */
     [part: string]: any;
 }
 
@@ -522,8 +530,11 @@ declare class Dnsbl {
      * @param options threshold: the score from which `listed` is true (default 1); timeout: for all together, in seconds (default 3)
      */
     constructor(zones: Array<string | DnsblZone | [string, ...any[]]>, options?: { threshold?: number; timeout?: number });
+    /** The lists, as they were understood. */
     zones: object[];
+    /** The score from which `listed` is true. */
     threshold: number;
+    /** Seconds for all together. */
     timeout: number;
     /** Asks about an address, a domain, or several of them. Waits. */
     check(subjects: string | string[]): {
@@ -543,7 +554,9 @@ declare class Dnsbl {
 
 /** The outcome of an SPF check. */
 interface SpfOutcome {
+    /** The result as RFC 7208 §2.6 names it. */
     result: 'pass' | 'fail' | 'softfail' | 'neutral' | 'none' | 'temperror' | 'permerror';
+    /** What was checked. */
     identity: 'mailfrom' | 'helo';
     /** Whose record was asked for. */
     domain: string;
@@ -595,17 +608,25 @@ declare class SpfServer {
 
 /** What `SpfServer.query` returns; `result`, `status`, `errcode` and `reason` are numbers of `Spf`. */
 declare class SpfResponse {
+    /** `Spf.RESULT_...` */
     result: number;
+    /** `Spf.E_...` */
     status: number;
+    /** The same. */
     errcode: number;
+    /** `Spf.REASON_...` */
     reason: number;
     /** A whole Received-SPF field. */
     spfRecord: string;
     /** Its value. */
     spfValue: string;
+    /** The sentence in it. */
     headerComment: string | null;
+    /** The same for a reply to the client; null unless the result is fail or softfail. */
     smtpComment: string | null;
+    /** What the owner of the domain wants to be told to a client that fails. */
     explanation: string | null;
+    /** What went wrong. */
     errors: Array<{ code: number; message: string; isError: boolean }>;
 }
 

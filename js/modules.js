@@ -10,7 +10,7 @@
 (function (host, global) {
     'use strict';
 
-    var LIBRARY = Object.keys(global).filter(function (name) { return name !== 'host'; });
+    var LIBRARY = Object.keys(global).filter(function (name) { return name !== 'host' && name !== 'performance'; });
     var ENDINGS = ['', '.js', '.json', '.ts', '/index.js', '/index.ts'];
     var factories = Object.create(null), names = Object.create(null), cache = Object.create(null);
     var now = host.now, library = null;

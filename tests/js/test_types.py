@@ -10,6 +10,7 @@ import textwrap
 from functools import lru_cache
 
 import pytest
+from heaps import TestHeap
 
 from mailfilter import log as logs
 from mailfilter import policy as policies
@@ -199,17 +200,23 @@ PROBE = """
         return Object.getOwnPropertyNames(object).filter(function (name) { return name !== 'constructor'; }).sort();
     }
     void Sys.all;       // comes when it is named
+    /* What is global beside the language itself; each is there when it is named. */
+    void [Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
+    SmtpServer.library = Object.keys(require('mailfilter'));
+    SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
+        return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
+    });
     SmtpServer.told = {
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         Dns: names(Dns), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
-        Dnsbl: names(Dnsbl.prototype)
+        Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
-        Dnsbl: names(new Dnsbl([]))
+        Dnsbl: names(new Dnsbl([])), SpfResponse: names(new SpfServer(Spf.DNS_CACHE).query('127.0.0.1', 'a.example'))
     };
 """
 
@@ -218,7 +225,8 @@ PROBE = """
 def statics():
     path = PROJECT / "build" / "probe.js"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(PROBE)
+    language = TestHeap()("JSON.stringify(Object.getOwnPropertyNames(this))")
+    path.write_text(f"var LANGUAGE = {language};\nvar own = ['LANGUAGE', 'own', 'names'];\n" + PROBE)
     try:
         return policies.load(str(path), {}, log=logs.Log(logs.TextSink(2), logs.ERR)).statics
     finally:
@@ -240,13 +248,44 @@ def declared(name):
     return members
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns",
-                                  "Dnsbl", "Spf", "SpfServer", "Sys"])
+MEMBERS = ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Spf", "SpfServer",
+           "SpfResponse", "Sys"]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 def test_what_is_declared_is_there_and_the_other_way_round(name):
     there = set(statics()["told"][name]) | set(statics()["fields"].get(name, ()))
     asked_only_if_defined = {member for member, optional in declared(name).items() if optional}
     assert set(declared(name)) - asked_only_if_defined == there
     assert not asked_only_if_defined & there
+
+
+GLOBALS = r"^declare (?:class|namespace|var|function) (\w+)"
+# Parameters of the function that a module is.
+OF_MODULES = {"exports", "module", "__filename", "__dirname"}
+
+
+def test_all_that_is_global_is_declared_and_the_other_way_round():
+    text = DECLARATIONS.read_text("utf-8")
+    named = set(re.findall(GLOBALS, text, re.MULTILINE)) - OF_MODULES
+    assert named == set(statics()["globals"])
+    assert named - {"require"} == set(MEMBERS) == set(statics()["library"])
+    assert set(re.findall(r"^    (\w+): typeof \1;$", text, re.MULTILINE)) == named - {"require"}
+
+
+def test_everything_declared_is_explained():
+    lines = DECLARATIONS.read_text("utf-8").split("\n")
+    bare = []
+    for above, line in zip(lines, lines[1:], strict=False):
+        member = re.match(r"(?:    (?:static |readonly |function )?(\w+)[?(:<]|declare \w+ (\w+)|interface (\w+))", line)
+        if member is None or "typeof" in line or "= library" in line or line.startswith("declare module"):
+            continue
+        name = next(filter(None, member.groups()))
+        overloaded = re.match(rf"    (?:function )?{name}[(<]", above)
+        by_its_type = line.startswith("declare var SmtpServer")
+        if not above.rstrip().endswith("*/") and not overloaded and not by_its_type and name not in ("const", "new"):
+            bare.append(line.strip())
+    assert bare == []
 
 
 def test_the_body_is_declared():
