@@ -552,6 +552,74 @@ declare class Dnsbl {
     static domainsIn(text: string, limit?: number): string[];
 }
 
+/** A signature of a message, verified. */
+interface DkimSignature {
+    /**
+     * `fail`: message or body were changed; `neutral`: the signature cannot be understood; `policy`: not accepted by our rules (a
+     * key too small or too large, rsa-sha1, too many signatures); `temperror`: no key just now; `permerror`: its key is
+     * missing, revoked or broken.
+     */
+    result: 'pass' | 'fail' | 'neutral' | 'policy' | 'temperror' | 'permerror';
+    /** Why it is no pass, in words. */
+    reason: string | null;
+    /** The domain that signed (d=). */
+    domain: string | null;
+    selector: string | null;
+    /** The signer's identity (i=). */
+    identity: string | null;
+    algorithm: string | null;
+    canonicalization: string | null;
+    /** The size of the key; 0 when there is none. */
+    keyBits: number;
+    /** The names of the fields it signs. */
+    headers: string[];
+    /** How many octets of the body it signs, when it does not sign all (l=). */
+    length: number | null;
+    /** The octets of the body behind those. */
+    unsigned: number;
+    /** The owner of the domain tests DKIM (t=y): a failure should not count. */
+    testing: boolean;
+    /** When it was made, and until when it holds, in seconds since 1970. */
+    timestamp: number | null;
+    expires: number | null;
+    /** The beginning of the signature (RFC 6008). */
+    value: string | null;
+}
+
+/** What `Dkim.sign` needs. */
+interface DkimKey {
+    domain: string;
+    selector: string;
+    /** The path of a file, beginning with "/", or the key itself: PEM, or an Ed25519 seed in base64. */
+    key: string;
+    /** Default `"relaxed/relaxed"`. */
+    canonicalization?: string;
+    /** Names of the fields to sign, as far as they are there. */
+    headers?: string[];
+    /** Names of which no field may be added later. */
+    oversign?: string[];
+    /** The signer's identity (i=). */
+    identity?: string;
+    /** Seconds until the signature expires. */
+    expires?: number;
+}
+
+/** Signatures on messages (RFC 6376, RFC 8463), verified and made. */
+declare namespace Dkim {
+    /** Verifies every signature of a message. Waits. @returns one for each DKIM-Signature field, in their order */
+    function verify(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): DkimSignature[];
+    /**
+     * Signs a message as it would leave with these headers. Waits. Put the result in front of them, and change neither headers
+     * nor body after that.
+     */
+    function sign(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null, options: DkimKey): SmtpHeader;
+    /**
+     * The entry of an object keyed by domain that fits the author of a message: that of its From domain or the nearest above it,
+     * with `domain` filled in; null when there is none.
+     */
+    function keyFor(headers: SmtpHeader[], keys: { [domain: string]: object }): DkimKey | null;
+}
+
 /** The outcome of an SPF check. */
 interface SpfOutcome {
     /** The result as RFC 7208 §2.6 names it. */
@@ -695,6 +763,7 @@ declare var __dirname: string;
 
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
+    Dkim: typeof Dkim;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
     Maildir: typeof Maildir;

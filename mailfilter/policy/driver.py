@@ -165,7 +165,7 @@ class Driver:
         operation.check(arguments)
         self.context.charge(name)
         self._waiting = waiting = Waiting(self.context.loop, name, self._settled)
-        return operation.run(self.context, waiting, *arguments)
+        return waiting.start(operation, self.context, arguments)
 
     def _resume(self, value, failure):
         if failure is None:

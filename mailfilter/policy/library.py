@@ -13,7 +13,7 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
-         "body.js", "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "server.js",
+         "body.js", "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "server.js",
          "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
@@ -27,6 +27,7 @@ ON_DEMAND = {
     "together.js": frozenset(("all",)),
     "dns.js": frozenset(("Dns",)),
     "dnsbl.js": frozenset(("Dnsbl",)),
+    "dkim.js": frozenset(("Dkim",)),
     "spf.js": frozenset(("Spf", "SpfServer", "SpfResponse")),
 }
 

@@ -9,17 +9,18 @@ from mailfilter.errors import MailfilterError
 from mailfilter.mail.message import Message
 from mailfilter.services.maildir import Maildir
 
-__all__ = ["deliver", "outgoing_chunks", "read"]
+__all__ = ["deliver", "message_of", "outgoing_chunks", "pairs_of", "read"]
 
 READ_LIMIT = 1 << 20
 """Octets of a body that one read gives at most."""
 
 
-def _pairs(flat):
+def pairs_of(flat):
+    """The (place, text) pairs of headers as JavaScript gives them, one after the other."""
     return zip(islice(flat, 0, None, 2), islice(flat, 1, None, 2), strict=True)
 
 
-def _message_of(context, reference):
+def message_of(context, reference):
     """The message whose body is meant: a handle, a text of the policy's own, or None for no body."""
     current = context.message
     if isinstance(reference, int):
@@ -33,14 +34,14 @@ def _message_of(context, reference):
 
 def outgoing_chunks(context, headers, body, *, wire):
     """An iterator over the message as it leaves: dot-stuffed for SMTP (wire) or plain. Checked before it starts."""
-    message = _message_of(context, body)
-    pairs = list(_pairs(headers))
+    message = message_of(context, body)
+    pairs = list(pairs_of(headers))
     return message.wire_chunks(pairs) if wire else message.plain_chunks(pairs)
 
 
 def read(context, handle, offset, count):
     """Octets of the body from `offset`, at most `count`."""
-    body = _message_of(context, int(handle)).body
+    body = message_of(context, int(handle)).body
     offset, count = max(int(offset), 0), min(max(int(count), 0), READ_LIMIT)
     found, at = [], 0
     for chunk in body.chunks():

@@ -83,12 +83,12 @@ def failure_of(context, error):
 
 
 class Waiting:
-    """One handler waiting for one operation. The operation ends it by done() or failed(), once.
+    """One handler waiting for one operation. The operation ends it by done() or failed(), once, also before it has returned.
 
     on_cancel: set by the operation; called without arguments when the handler waits no longer.
     """
 
-    __slots__ = ("loop", "name", "on_cancel", "_settled", "_timer")
+    __slots__ = ("loop", "name", "on_cancel", "_settled", "_timer", "_starting", "_early")
 
     def __init__(self, loop, name, settled):
         self.loop = loop
@@ -96,6 +96,22 @@ class Waiting:
         self.on_cancel = None
         self._settled = settled
         self._timer = None
+        self._starting = False
+        self._early = None
+
+    def start(self, operation, context, arguments):
+        """Start the operation: its value when it has one at once, or PENDING. What it raises, it raises."""
+        self._starting = True
+        try:
+            value = operation.run(context, self, *arguments)
+        finally:
+            self._starting = False
+        if self._early is None:
+            return value
+        (value, error), self._early = self._early, None
+        if error is not None:
+            raise error
+        return value
 
     def done(self, value=UNDEFINED):
         """The operation has its answer."""
@@ -114,7 +130,10 @@ class Waiting:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        settled(value, error)
+        if self._starting:
+            self._early = value, error
+        else:
+            settled(value, error)
 
     def cancel(self):
         """The handler waits no longer: whatever the operation answers now is dropped."""

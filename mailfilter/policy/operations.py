@@ -3,6 +3,7 @@
 The names here and those that js/*.js gives to host.now and host.wait are the same set; a test compares them.
 """
 from mailfilter.policy import client_operations as client
+from mailfilter.policy import dkim_operations as dkim
 from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
@@ -62,6 +63,10 @@ OPERATIONS = (
     Operation("dnsbl.hosts", dnsbl.hosts, (str, NUMBER)),
     Operation("spf.check", sender.spf, (str, str, str, bool), waits=True, deadline="20 s (RFC 7208 §4.6.4)",
               failure="gives temperror"),
+    Operation("dkim.verify", dkim.verify, (list, BODY), waits=True, deadline="dns for each signature",
+              failure="gives temperror"),
+    Operation("dkim.sign", dkim.sign, (list, BODY, str, str, str, list, list, str, OPTIONAL_TEXT, NUMBER), waits=True,
+              deadline="message_handler"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -70,7 +70,7 @@ def next_answers(context, waiting, number, requests):
             operation.check(arguments)
             context.charge(name)
             inner = Waiting(context.loop, name, partial(group.settled, context, function))
-            value = operation.run(context, inner, *arguments)
+            value = inner.start(operation, context, arguments)
         except Exception as error:
             group.answers.append([function, None, failure_of(context, error)])
             continue

@@ -45,6 +45,9 @@ WAITED = {
     "dnsbl.check": lambda subjects, zones, threshold, seconds: [
         2, False, [[subjects[0], 0, ["127.0.0.2", "127.0.0.4"]]], [["two.example", f"{threshold} {seconds}"]],
         [str(zone) for zone in zones]],
+    "dkim.verify": lambda headers, body: [["pass", None, "example.org", "s1", None, "rsa-sha256", "relaxed/relaxed", 2048,
+                                           ["from"], None, 0, False, 1, None, "abc"]],
+    "dkim.sign": lambda headers, body, *options: "v=1; a=rsa-sha256;\r\n b=abc" if options[0] == "example.org" else str(options),
     "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port: 7,

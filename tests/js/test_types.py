@@ -210,7 +210,7 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
-        Dns: names(Dns), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
+        Dns: names(Dns), Dkim: names(Dkim), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
@@ -238,7 +238,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Dns", "Spf", "Sys"):
+    if name in ("Dkim", "Dns", "Spf", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -248,8 +248,8 @@ def declared(name):
     return members
 
 
-MEMBERS = ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Spf", "SpfServer",
-           "SpfResponse", "Sys"]
+MEMBERS = ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Dkim", "Spf",
+           "SpfServer", "SpfResponse", "Sys"]
 
 
 @pytest.mark.parametrize("name", MEMBERS)

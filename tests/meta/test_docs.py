@@ -264,7 +264,8 @@ PROBE = """
         return {
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
-            SpfServer: ['query'], Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
+            Dkim: Object.keys(Dkim), SpfServer: ['query'],
+            Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
             SpfResponse: Object.getOwnPropertyNames(SpfResponse.prototype), Spf: Object.getOwnPropertyNames(Spf),
             Dns: Object.getOwnPropertyNames(Dns).filter(function (name) { return !/^t_/.test(name); })
         };
@@ -288,7 +289,7 @@ def test_every_global_has_its_section(api):
     assert set(sections) - {"body"} == set(api["told"])
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Dkim",
                                   "Spf", "SpfServer", "Sys"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)

@@ -20,13 +20,13 @@ OF_THE_CORE = {
     "cli": {"_build"},
     "net": {"session", "client", "event", "fsm", "address", "reply", "proxy", "tally"},
     "policy": {"heap", "address"},
-    "services": set(),
+    "services": {"canonical"},
     "mail": {"header", "data"},
 }
 
 # Inside the core, from the bottom up; a module may import those of lower lines.
 CORE_LEVELS = [
-    {"chars", "tally"},
+    {"chars", "tally", "canonical"},
     {"span"},
     {"buffer"},
     {"address", "reply"},
