@@ -56,10 +56,10 @@ class Signature:
 
     result: "pass", "fail", "neutral" (it cannot be understood), "policy" (not accepted by our rules), "temperror" or
     "permerror" (its key is missing or broken). reason: why it is no pass, in words. domain, selector, identity, algorithm,
-    canonicalization: as the signature says, texts or None. key_bits: 0 when there is no key. headers: the names it signs. length: the
-    octets of the body it signs when it does not sign all, else None; unsigned: the octets of the body behind them. testing: the
-    owner of the domain tests DKIM (t=y), so that a failure should not count. timestamp, expires: seconds since 1970, or None.
-    value: the beginning of the signature itself (RFC 6008).
+    canonicalization: as the signature says, texts or None. key_bits: 0 when there is no key. headers: the names it signs.
+    length: the octets of the body it signs when it does not sign all, else None; unsigned: the octets of the body
+    behind them. testing: the owner of the domain tests DKIM (t=y), so that a failure should not count. timestamp,
+    expires: seconds since 1970, or None. value: the beginning of the signature itself (RFC 6008).
     """
 
     __slots__ = ("result", "reason", "domain", "selector", "identity", "algorithm", "canonicalization", "key_bits", "headers",

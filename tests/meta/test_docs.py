@@ -289,8 +289,8 @@ def test_every_global_has_its_section(api):
     assert set(sections) - {"body"} == set(api["told"])
 
 
-@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Dkim",
-                                  "Spf", "SpfServer", "Sys"])
+@pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
+                                  "Dkim", "Spf", "SpfServer", "Sys"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
     words = set(re.findall(r"\w+", " ".join(coded(text))))
