@@ -564,10 +564,13 @@ interface DkimSignature {
     reason: string | null;
     /** The domain that signed (d=). */
     domain: string | null;
+    /** The name of its key (s=). */
     selector: string | null;
     /** The signer's identity (i=). */
     identity: string | null;
+    /** As `rsa-sha256`. */
     algorithm: string | null;
+    /** For the header and for the body, as `relaxed/simple`. */
     canonicalization: string | null;
     /** The size of the key; 0 when there is none. */
     keyBits: number;
@@ -579,8 +582,9 @@ interface DkimSignature {
     unsigned: number;
     /** The owner of the domain tests DKIM (t=y): a failure should not count. */
     testing: boolean;
-    /** When it was made, and until when it holds, in seconds since 1970. */
+    /** When it was made, in seconds since 1970. */
     timestamp: number | null;
+    /** Until when it holds, in seconds since 1970. */
     expires: number | null;
     /** The beginning of the signature (RFC 6008). */
     value: string | null;
@@ -588,7 +592,9 @@ interface DkimSignature {
 
 /** What `Dkim.sign` needs. */
 interface DkimKey {
+    /** The domain that signs (d=). */
     domain: string;
+    /** The name of the key (s=). */
     selector: string;
     /** The path of a file, beginning with "/", or the key itself: PEM, or an Ed25519 seed in base64. */
     key: string;
