@@ -15,7 +15,7 @@ from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 
 from . import held, report, systems
-from .load import LoadFailed, message
+from .load import LoadFailed
 from .policy_source import long_policy
 
 SMALL = systems.PROJECT / "bench/policies/discard.js"
@@ -152,23 +152,28 @@ def sleeps(policy, rounds, factor):
         heap.close()
 
 
-def memory(number, say):
-    """Rows about held connections."""
-    number = held.room_for(number)
-    limit = ("--limit", f"connections={number + 100}")
-    say(f"{number:,} held connections, active")
-    with systems.mailfilter("active", SMALL, *limit, "--timeout", "idle_heap=600", "--timeout", "command=600") as server:
-        active, _ = held.hold(server, number)
-    say(f"{number:,} held connections, idle")
-    with systems.mailfilter("idle", SMALL, *limit, "--timeout", "idle_heap=1", "--timeout", "command=600") as server:
-        _, idle = held.hold(server, number, None, SETTLED_S)
-    say(f"{number:,} held connections, idle after a message")
-    with systems.mailfilter("idle", SMALL, *limit, "--timeout", "idle_heap=1", "--timeout", "command=600") as server:
-        _, after = held.hold(server, number, message(4096), SETTLED_S)
-    yield f"{number:,} connections held, each after EHLO, at once", f"{active:.1f} KiB", "≤ 256 KiB"
-    yield f"{number:,} connections held, after EHLO, idle", f"{idle:.1f} KiB", "≤ 8 KiB"
-    yield f"{number:,} connections held, after a message of 4 KiB, idle", f"{after:.1f} KiB", "≤ 8 KiB"
-    yield "before the first handler", "not applicable: smtpInit greets every connection", "≤ 8 KiB"
+def memory(number, say, active):
+    """Rows about held connections: asleep, before the first handler, and, where `active`, awake."""
+    workers = held.workers_for(number)
+    within = f"{number:,} connections held" + (f" by {workers} workers" if workers > 1 else "")
+    common = ("--workers", workers, "--limit", f"connections={number + 100}", "--limit", "lag_ms=0", "--timeout", "command=900")
+
+    def measured(label, kind, *options):
+        say(f"{within}, {label}")
+        with systems.mailfilter(label, SMALL, *common, *options) as server:
+            return held.hold(server, number, kind, 0 if label == "active" else SETTLED_S)
+
+    if active:
+        each, _, _ = measured("active", "ehlo", "--timeout", "idle_heap=900")
+        yield f"{within}, each after EHLO, at once", f"{each:.1f} KiB", "≤ 256 KiB"
+    tables = []
+    for label, kind in (("after EHLO", "ehlo"), ("after a message of 4 KiB", "message")):
+        _, each, table = measured(f"idle {label}", kind, "--timeout", "idle_heap=1")
+        tables.append(table)
+        yield f"{within}, {label}, idle", f"{each:.1f} KiB", "≤ 8 KiB"
+    _, each, _ = measured("before the first handler", "nothing", "--timeout", "greeting_delay=900")
+    yield f"{within}, before the first handler (greeting delayed)", f"{each:.1f} KiB", "≤ 8 KiB"
+    yield f"{within}, idle: page tables besides", f"{max(tables):.2f} KiB", ""
 
 
 def beside(seconds, say):
@@ -205,7 +210,7 @@ def measure(chosen, say):
     if regions()[0]:
         raise LoadFailed(f"{regions()[0]} regions are left over")
     for number in chosen.held:
-        yield from memory(number, say)
+        yield from memory(number, say, number <= HELD)
     yield from beside(chosen.seconds, say)
 
 

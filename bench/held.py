@@ -1,33 +1,80 @@
 """Memory of held connections, and what the others notice while JavaScript does not return; against a running server.
 
-Memory is the server process's PSS: what is in its pages, shared ones by their share; the kernel's socket buffers are not
-in it. Must not know what is compared with what.
+Memory is the PSS of the server's processes: what is in their pages, shared ones by their share; the kernel's socket buffers
+and page tables are not in it, the latter are a figure of their own. Must not know what is compared with what.
 """
 import asyncio
 import resource
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 
 import uvloop
 
 from . import load
+from .cpu import descendants
+from .systems import PROJECT
 
-AT_ONCE = 64        # connections that are being opened at a time
-CLIENT_FILES = 64   # descriptors that this process needs besides
-
-
-def pss_kib(pid):
-    """Proportional set size of one process, in KiB."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+GENERATOR = 5000    # connections that one process holds
 
 
-def room_for(number):
-    """How many of `number` connections this process and a server like it may hold, after raising the soft limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # The server reserves three for each of its sessions.
-    return number if hard == resource.RLIM_INFINITY else min(number, (hard - CLIENT_FILES) // 3 - CLIENT_FILES)
+def memory_kib(pid):
+    """(proportional set size, page tables) of a process and all under it, in KiB."""
+    pss = tables = 0
+    for each in descendants(pid):
+        with open(f"/proc/{each}/smaps_rollup", encoding="ascii") as lines:
+            pss += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        with open(f"/proc/{each}/status", encoding="ascii") as lines:
+            tables += next(int(line.split()[1]) for line in lines if line.startswith("VmPTE:"))
+    return pss, tables
+
+
+def workers_for(number):
+    """How many workers it takes to hold so many connections: each reserves three descriptors for every session."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 1 if hard == resource.RLIM_INFINITY else -(-number // (hard // 3 - hard // 30))
+
+
+@contextmanager
+def _generators(port, number, kind):
+    """The connections, held by processes of their own until the end of the block."""
+    shares = [GENERATOR] * (number // GENERATOR) + ([number % GENERATOR] if number % GENERATOR else [])
+    processes = [subprocess.Popen([sys.executable, "-m", "bench.holding", str(port), str(share), kind],
+                                  cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for share in shares]
+    try:
+        for process in processes:
+            said = process.stdout.readline().decode().strip()
+            if said != "held":
+                raise load.LoadFailed(said or "a load generator has ended")
+        yield
+    finally:
+        for process in processes:
+            process.stdin.close()
+            process.stdout.close()
+            process.wait()
+
+
+def hold(system, number, kind, settled_s=0.0):
+    """KiB per connection when `number` of them are held: (at once, settled, page tables then).
+
+    kind: "nothing" (they only connect), "ehlo", or "message": what each of them has said. Settled: when the server's memory
+    has not shrunk for settled_s seconds; None for 0.
+    """
+    before, tables_before = memory_kib(system.pid)
+    with _generators(system.port, number, kind):
+        at_once = (memory_kib(system.pid)[0] - before) / number
+        if not settled_s:
+            return at_once, None, None
+        # Until it grows no smaller: at least settled_s of no change, at most ten times that.
+        end, lowest, since = time.monotonic() + 10 * settled_s, memory_kib(system.pid)[0], time.monotonic()
+        while time.monotonic() < end and time.monotonic() - since < settled_s:
+            time.sleep(0.2)
+            now = memory_kib(system.pid)[0]
+            if now < lowest - 64:
+                lowest, since = now, time.monotonic()
+        now, tables = memory_kib(system.pid)
+        return at_once, (now - before) / number, (tables - tables_before) / number
 
 
 async def _reply(reader):
@@ -35,55 +82,6 @@ async def _reply(reader):
         line = await reader.readline()
         if line[3:4] != b"-":
             return line
-
-
-async def _talk(port, steps):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    greeting = await _reply(reader)
-    if not greeting.startswith(b"220"):
-        raise load.LoadFailed(f"greeted with {greeting!r}")
-    for step in steps:
-        writer.write(step)
-        reply = await _reply(reader)
-        if reply[:1] not in (b"2", b"3"):
-            raise load.LoadFailed(f"{step!r} was answered {reply!r}")
-    return writer
-
-
-async def _hold(port, pid, number, steps, settled_s):
-    before = pss_kib(pid)
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one():
-        async with gate:
-            return await _talk(port, steps)
-
-    writers = await asyncio.gather(*(one() for _ in range(number)))
-    each = (pss_kib(pid) - before) / number
-    idle = None
-    if settled_s:
-        # Until it grows no smaller: at least settled_s of no change, at most ten times that.
-        end, lowest, since = time.monotonic() + 10 * settled_s, pss_kib(pid), time.monotonic()
-        while time.monotonic() < end and time.monotonic() - since < settled_s:
-            await asyncio.sleep(0.2)
-            now = pss_kib(pid)
-            if now < lowest - 64:
-                lowest, since = now, time.monotonic()
-        idle = (pss_kib(pid) - before) / number
-    for writer in writers:
-        writer.close()
-    return each, idle
-
-
-def hold(system, number, message=None, settled_s=0.0):
-    """KiB per connection when `number` of them are held after EHLO (and after one message each): (at once, idle).
-
-    idle is measured when the server's memory has not shrunk for settled_s seconds; None for 0.
-    """
-    steps = [b"EHLO client.test\r\n"]
-    if message is not None:
-        steps += [b"MAIL FROM:<a@client.test>\r\n", b"RCPT TO:<b@example.test>\r\n", b"DATA\r\n", message]
-    return uvloop.run(_hold(system.port, system.pid, number, steps, settled_s))
 
 
 async def _replies(port, seconds, sessions, stop):

@@ -39,6 +39,7 @@ enum {
     DUK_COMPILE_FILENAME_GIVEN = 1,       /* one argument on the stack: the file name */
     DUK_COMPILE_EVAL = 1 << 3, DUK_COMPILE_SAFE = 1 << 7, DUK_COMPILE_NOSOURCE = 1 << 9,
     DUK_UINT8ARRAY = 4,
+    DUK_GC_COMPACT = 1,                   /* objects give back room for properties that they do not have */
     DUK_ERROR_PLAIN = 1,
     DUK_ERROR_TYPE = 6,
     DUK_VARARGS = -1

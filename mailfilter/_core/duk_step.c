@@ -255,7 +255,7 @@ void step_collect(arena *region, unsigned budget_ms) {
         region->context = NULL;
     } else {
         watch_begin(&slice, region, 0, &here, budget_ms);
-        duk.gc(region->context, 0);
+        duk.gc(region->context, DUK_GC_COMPACT);
         if (watch_end(&slice)) region->context = NULL;
     }
     duk_host_leave(host);

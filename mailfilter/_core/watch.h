@@ -4,7 +4,8 @@
  * The engine has no interrupt counter, and a native built-in (a back-tracking regular expression, a huge
  * join) would run on even if it had. So a timer on the CPU clock of the thread that runs JavaScript ticks every
  * WATCH_TICK_MS of CPU that the thread burns, never while it waits. When the same slice (one entry into
- * JavaScript) has been seen for longer than its budget, the signal handler jumps out of it. The heap is
+ * JavaScript) has been seen for so long that its budget may be used up with the next tick, the signal handler jumps out of it (the
+ * shortest budget there is comes to one or two ticks). The heap is
  * then in no known state and is forgotten whole: all its memory is in its region, so nothing is lost and no lock is
  * held. It jumps only when the interrupted instruction is the engine's own, of its allocator (arena.h), or of memcpy, memmove, memset or memcmp called
  * by the engine (a policy can spend all its time there, with buffers): never out of Python (a native function of

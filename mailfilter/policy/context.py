@@ -22,7 +22,7 @@ class SessionContext:
     open_next_hop: callable(host, port) giving a connection that is not open yet.
     tarpit_places: where pauses wait: enter() and leave(). tarpit: seconds that every reply is kept back.
     limits_changed: called without arguments when a handler has changed limits, timeouts or tarpit.
-    pauses: what ends each pause that is under way.
+    pauses: what ends each pause that is under way, as keys (an empty set is much larger than an empty dict).
     early: whether the client has sent something before its greeting.
     varying: set by operations whose answer is another one each time (clock, random numbers).
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
@@ -53,7 +53,7 @@ class SessionContext:
         self.limits_changed = limits_changed
         self.tarpit = 0.0
         self.early = False
-        self.pauses = set()
+        self.pauses = {}
         self.next_hops = {}
         self.last_hop = 0
         self.message = None

@@ -25,6 +25,8 @@ ON_DEMAND = {
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),
     "together.js": frozenset(("all",)),
+    "client.js": frozenset(("SmtpClient",)),
+    "maildir.js": frozenset(("Maildir",)),
     "dns.js": frozenset(("Dns",)),
     "dnsbl.js": frozenset(("Dnsbl",)),
     "dkim.js": frozenset(("Dkim",)),

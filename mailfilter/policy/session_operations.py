@@ -28,7 +28,7 @@ def pause(context, waiting, seconds):
 
     def end():
         timer.cancel()
-        context.pauses.discard(over)
+        context.pauses.pop(over, None)
         places.leave()
 
     def over():
@@ -36,7 +36,7 @@ def pause(context, waiting, seconds):
         waiting.done(True)
 
     timer = context.loop.call_later(seconds, over)
-    context.pauses.add(over)
+    context.pauses[over] = True
     waiting.on_cancel = end
     return PENDING
 
