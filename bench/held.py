@@ -19,12 +19,26 @@ from .systems import PROJECT
 GENERATOR = 5000    # connections that one process holds
 
 
+def pss_kib(pid):
+    """Proportional set size of one process, in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def room_for(number):
+    """How many of `number` connections this process and a server like it may hold, after raising the soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # The server reserves three for each of its sessions.
+    return number if hard == resource.RLIM_INFINITY else min(number, hard // 3 - hard // 30)
+
+
 def memory_kib(pid):
     """(proportional set size, page tables) of a process and all under it, in KiB."""
     pss = tables = 0
     for each in descendants(pid):
-        with open(f"/proc/{each}/smaps_rollup", encoding="ascii") as lines:
-            pss += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        pss += pss_kib(each)
         with open(f"/proc/{each}/status", encoding="ascii") as lines:
             tables += next(int(line.split()[1]) for line in lines if line.startswith("VmPTE:"))
     return pss, tables
