@@ -44,4 +44,4 @@ cdef class Path:
 
 cdef int path_scan(const char* text, Py_ssize_t length, bint allow_null, bint utf8, PathParts* parts) noexcept nogil
 cdef Path path_make(const char* text, PathParts* parts, list params)
-cdef int params_scan(const char* text, Py_ssize_t length, list params, Py_ssize_t* offset) except -1
+cdef int params_scan(const char* text, Py_ssize_t length, bint utf8, list params, Py_ssize_t* offset) except -1

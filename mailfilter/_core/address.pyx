@@ -147,7 +147,7 @@ def parse_params(bytes text not None):
     """
     cdef list params = []
     cdef Py_ssize_t offset = 0
-    cdef int problem = params_scan(PyBytes_AS_STRING(text), len(text), params, &offset)
+    cdef int problem = params_scan(PyBytes_AS_STRING(text), len(text), False, params, &offset)
     if problem != PATH_OK:
         raise PathError(_REASONS[problem], offset)
     return params
@@ -369,8 +369,11 @@ cdef bint _is_ipv4(const char* text, Py_ssize_t length) noexcept nogil:
     return dots == 3 and digits > 0
 
 
-cdef int params_scan(const char* text, Py_ssize_t length, list params, Py_ssize_t* offset) except -1:
-    """Parse parameters (RFC 5321 §4.1.2 Mail-parameters) and add them to `params`. PATH_OK, or what is wrong."""
+cdef int params_scan(const char* text, Py_ssize_t length, bint utf8, list params, Py_ssize_t* offset) except -1:
+    """Parse parameters (RFC 5321 §4.1.2 Mail-parameters) and add them to `params`. PATH_OK, or what is wrong.
+
+    utf8: whether octets outside ASCII may stand in values (RFC 6531 §3.3); whether they are UTF-8 is not looked at.
+    """
     cdef Py_ssize_t at = 0, start, i
     cdef bytes name
     cdef char* upper
@@ -400,7 +403,7 @@ cdef int params_scan(const char* text, Py_ssize_t length, list params, Py_ssize_
             return PARAM_KEYWORD
         at += 1
         start = at
-        while at < length and char_is(text[at], CHAR_VALUE):
+        while at < length and (char_is(text[at], CHAR_VALUE) or (utf8 and <unsigned char> text[at] >= 0x80)):
             at += 1
         offset[0] = at
         if at == start or (at < length and text[at] != b' ' and text[at] != b'\t'):

@@ -35,6 +35,12 @@ cdef int line_ends_code(str line_ends) except -1
 cdef bytes run_bytes(DataRun* run, bytes whole)
 
 
+cdef class Stuffer:
+    cdef bint _line_start
+
+    cpdef bytes feed(self, bytes chunk)
+
+
 cdef class Unstuffer:
     cdef bint _line_start
     cpdef bytes feed(self, bytes chunk)

@@ -19,7 +19,7 @@ Bare CR and bare LF come in two ways.
 The search is done by memchr, line by line, and its state is kept from chunk to chunk: a byte at a time costs
 linear time. A chunk without a dot at its edge is handed on as it is, without a copy.
 
-stuff, unstuff and Unstuffer add and remove dots. For them a line starts after every LF: what comes from a
+stuff, Stuffer, unstuff and Unstuffer add and remove dots. For them a line starts after every LF: what comes from a
 DataReader has no bare ones, and for any other text the dot too many is the harmless side.
 
 Must not know: header fields, envelopes, replies.
@@ -321,27 +321,31 @@ cdef bytes run_bytes(DataRun* run, bytes whole):
 
 def stuff(bytes text not None):
     """The text with one more dot in front of each line that begins with a dot. The text begins at a line start."""
-    cdef const char* ptr = PyBytes_AS_STRING(text)
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(text)
-    cdef Py_ssize_t dots = _line_dots(ptr, length, True)
-    cdef bytes result
-    cdef char* to
-    cdef const char* stop = ptr + length
-    cdef const char* line_end
-    if dots == 0:
-        return text
-    result = PyBytes_FromStringAndSize(NULL, length + dots)
-    to = PyBytes_AS_STRING(result)
-    while ptr < stop:
-        if ptr[0] == b'.':
-            to[0] = b'.'
-            to += 1
-        line_end = <const char*> memchr(ptr, b'\n', stop - ptr)
-        line_end = stop if line_end == NULL else line_end + 1
-        memcpy(to, ptr, line_end - ptr)
-        to += line_end - ptr
-        ptr = line_end
-    return result
+    return _stuff(text, True)
+
+
+@cython.final
+cdef class Stuffer:
+    """Puts the dots into a text that comes in chunks and begins at a line start.
+
+    line_start: whether what was fed so far ends with a line end; what DATA sends must.
+    """
+
+    def __cinit__(self):
+        self._line_start = True
+
+    @property
+    def line_start(self):
+        return self._line_start
+
+    cpdef bytes feed(self, bytes chunk):
+        """The chunk with its dots; the very object if there are none. One chunk in, one out."""
+        cdef Py_ssize_t length = len(chunk)
+        cdef bint line_start = self._line_start
+        if length == 0:
+            return chunk
+        self._line_start = PyBytes_AS_STRING(chunk)[length - 1] == b'\n'
+        return _stuff(chunk, line_start)
 
 
 def unstuff(bytes text not None):
@@ -379,6 +383,31 @@ cdef Py_ssize_t _line_dots(const char* ptr, Py_ssize_t length, bint line_start) 
         ptr += 1
         if ptr[0] == b'.':
             dots += 1
+
+
+cdef bytes _stuff(bytes text, bint line_start):
+    cdef const char* ptr = PyBytes_AS_STRING(text)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(text)
+    cdef Py_ssize_t dots = _line_dots(ptr, length, line_start)
+    cdef bytes result
+    cdef char* to
+    cdef const char* stop = ptr + length
+    cdef const char* line_end
+    if dots == 0:
+        return text
+    result = PyBytes_FromStringAndSize(NULL, length + dots)
+    to = PyBytes_AS_STRING(result)
+    while ptr < stop:
+        if line_start and ptr[0] == b'.':
+            to[0] = b'.'
+            to += 1
+        line_end = <const char*> memchr(ptr, b'\n', stop - ptr)
+        line_end = stop if line_end == NULL else line_end + 1
+        memcpy(to, ptr, line_end - ptr)
+        to += line_end - ptr
+        ptr = line_end
+        line_start = True
+    return result
 
 
 cdef bytes _unstuff(bytes text, bint line_start):

@@ -17,12 +17,18 @@ cpdef enum:
     EV_EXPN = 10
     EV_HELP = 11
     EV_QUIT = 12
-    EV_UNKNOWN = 13
-    EV_MESSAGE = 14
-    EV_BODY = 15
-    EV_DISCARDED = 16
-    EV_REJECTED = 17
-    EV_CLOSED = 18
+    EV_BDAT = 13
+    EV_AUTH = 14
+    EV_STARTTLS = 15
+    EV_XCLIENT = 16
+    EV_XFORWARD = 17
+    EV_UNKNOWN = 18
+    EV_AUTH_LINE = 19
+    EV_MESSAGE = 20
+    EV_BODY = 21
+    EV_DISCARDED = 22
+    EV_REJECTED = 23
+    EV_CLOSED = 24
 
 
 cdef class Event:
@@ -31,7 +37,10 @@ cdef class Event:
     cdef readonly Path path
     cdef readonly bytes chunk
     cdef readonly list fields
+    cdef readonly list attributes
     cdef readonly bint separator
+    cdef readonly bint wire
+    cdef readonly bint binary
     cdef readonly long long body_bytes
     cdef readonly long long message_bytes
     cdef readonly Reply reply

@@ -14,7 +14,13 @@ EV_VRFY: int
 EV_EXPN: int
 EV_HELP: int
 EV_QUIT: int
+EV_BDAT: int
+EV_AUTH: int
+EV_STARTTLS: int
+EV_XCLIENT: int
+EV_XFORWARD: int
 EV_UNKNOWN: int
+EV_AUTH_LINE: int
 EV_MESSAGE: int
 EV_BODY: int
 EV_DISCARDED: int
@@ -38,7 +44,13 @@ class Event:
     @property
     def fields(self) -> list[Field] | None: ...
     @property
+    def attributes(self) -> list[tuple[bytes, bytes | None]] | None: ...
+    @property
     def separator(self) -> bool: ...
+    @property
+    def wire(self) -> bool: ...
+    @property
+    def binary(self) -> bool: ...
     @property
     def body_bytes(self) -> int: ...
     @property

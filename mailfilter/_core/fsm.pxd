@@ -10,17 +10,24 @@ cpdef enum:
     ST_READY = 3
     ST_MAIL = 4         # a transaction without a recipient
     ST_RCPT = 5         # a transaction with one at least
-    ST_DATA = 6         # the message is being received or is waiting for its reply
-    ST_CLOSED = 7
-    ST_COUNT = 8
+    ST_CHUNKS = 6       # a part of the message has come by BDAT, and another is to come
+    ST_DATA = 7         # the message is being received or is waiting for its reply
+    ST_AUTH = 8         # a challenge was sent, the client's line is to come
+    ST_TLS = 9          # STARTTLS was accepted, TLS is not there yet
+    ST_CLOSED = 10
+    ST_COUNT = 11
 
 # What moves the server side: a command that was accepted (the numbers of command.pxd), and these.
 cpdef enum:
-    IN_GREETING = 12    # greeted with 2xx
-    IN_REFUSAL = 13     # greeted with 5xx
-    IN_MESSAGE = 14     # the reply to the message was given, whichever it is
-    IN_CLOSE = 15
-    IN_COUNT = 16
+    IN_GREETING = 17    # greeted with 2xx
+    IN_REFUSAL = 18     # greeted with 5xx
+    IN_CHUNK = 19       # the octets of a chunk that is not the last have come
+    IN_MESSAGE = 20     # the reply to the message was given, whichever it is, or it was given up
+    IN_CHALLENGE = 21   # AUTH, or a line of its exchange, was answered 334
+    IN_AUTH_OVER = 22   # the exchange has ended without success
+    IN_TLS = 23         # TLS is there
+    IN_CLOSE = 24
+    IN_COUNT = 25
 
 cpdef enum:
     NH_GREETING = 0     # waiting for the greeting
@@ -51,6 +58,7 @@ cdef class Transaction:
     cdef readonly Path sender
     cdef readonly list recipients
     cdef readonly object size
+    cdef int flags
 
 
 cdef class ServerMachine:
@@ -59,7 +67,7 @@ cdef class ServerMachine:
 
     cdef bint allows(self, int what) noexcept
     cdef int step(self, int what) except -1
-    cdef int open(self, Path sender, object size) except -1
+    cdef int open(self, Path sender, object size, int flags) except -1
 
 
 cdef class ClientMachine:

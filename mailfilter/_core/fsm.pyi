@@ -6,12 +6,19 @@ ST_GREETED: int
 ST_READY: int
 ST_MAIL: int
 ST_RCPT: int
+ST_CHUNKS: int
 ST_DATA: int
+ST_AUTH: int
+ST_TLS: int
 ST_CLOSED: int
 ST_COUNT: int
 IN_GREETING: int
 IN_REFUSAL: int
+IN_CHUNK: int
 IN_MESSAGE: int
+IN_CHALLENGE: int
+IN_AUTH_OVER: int
+IN_TLS: int
 IN_CLOSE: int
 IN_COUNT: int
 NH_GREETING: int
@@ -48,3 +55,13 @@ class Transaction:
     def recipients(self) -> list[Path]: ...
     @property
     def size(self) -> int | None: ...
+    @property
+    def eight_bit(self) -> bool: ...
+    @property
+    def binary(self) -> bool: ...
+    @property
+    def utf8(self) -> bool: ...
+    @property
+    def prdr(self) -> bool: ...
+    @property
+    def requiretls(self) -> bool: ...

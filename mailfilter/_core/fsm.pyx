@@ -9,7 +9,7 @@ next hop to say. The table only knows when nothing may be sent at all, because t
 for text of a message.
 
 A transaction is one object, which lives in ServerMachine: it is made on entering ST_MAIL and dropped on leaving
-ST_MAIL, ST_RCPT and ST_DATA. There are no fields that somebody must remember to clear.
+ST_MAIL, ST_RCPT, ST_CHUNKS and ST_DATA. There are no fields that somebody must remember to clear.
 
 Must not know: bytes, replies, texts, limits.
 """
@@ -17,21 +17,24 @@ cimport cython
 
 from mailfilter._core.address cimport Path
 from mailfilter._core.command cimport (
-    CMD_DATA, CMD_EHLO, CMD_EXPN, CMD_HELO, CMD_HELP, CMD_MAIL, CMD_NOOP, CMD_QUIT, CMD_RCPT, CMD_RSET, CMD_UNKNOWN,
-    CMD_VRFY)
+    CMD_AUTH, CMD_BDAT, CMD_DATA, CMD_EHLO, CMD_EXPN, CMD_HELO, CMD_HELP, CMD_MAIL, CMD_NOOP, CMD_QUIT, CMD_RCPT, CMD_RSET,
+    CMD_STARTTLS, CMD_UNKNOWN, CMD_VRFY, CMD_XCLIENT, CMD_XFORWARD)
+from mailfilter._core.parameters cimport MAIL_8BIT, MAIL_BINARY, MAIL_PRDR, MAIL_REQUIRETLS, MAIL_UTF8
 
 cdef extern from *:
     const char* MAILFILTER_ABI_STAMP
 
 _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 
-STATE_NAMES = ("CONNECT", "REFUSED", "GREETED", "READY", "MAIL", "RCPT", "DATA", "CLOSED")
-INPUT_NAMES = ("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "unknown verb",
-               "greeting", "refusal", "message answered", "close")
+STATE_NAMES = ("CONNECT", "REFUSED", "GREETED", "READY", "MAIL", "RCPT", "CHUNKS", "DATA", "AUTH", "TLS", "CLOSED")
+INPUT_NAMES = ("HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "BDAT", "AUTH",
+               "STARTTLS", "XCLIENT", "XFORWARD", "unknown verb", "greeting", "refusal", "chunk received",
+               "message answered", "challenge", "authentication failed", "TLS started", "close")
 
 SERVER_TABLE = {
     (ST_CONNECT, IN_GREETING): ST_GREETED,
     (ST_CONNECT, IN_REFUSAL): ST_REFUSED,
+    (ST_CONNECT, IN_TLS): ST_CONNECT,
     (ST_CONNECT, IN_CLOSE): ST_CLOSED,
 
     (ST_REFUSED, CMD_QUIT): ST_CLOSED,
@@ -45,6 +48,9 @@ SERVER_TABLE = {
     (ST_GREETED, CMD_EXPN): ST_GREETED,
     (ST_GREETED, CMD_HELP): ST_GREETED,
     (ST_GREETED, CMD_UNKNOWN): ST_GREETED,
+    (ST_GREETED, CMD_STARTTLS): ST_TLS,
+    (ST_GREETED, CMD_XCLIENT): ST_CONNECT,
+    (ST_GREETED, CMD_XFORWARD): ST_GREETED,
     (ST_GREETED, CMD_QUIT): ST_CLOSED,
     (ST_GREETED, IN_CLOSE): ST_CLOSED,
 
@@ -57,6 +63,11 @@ SERVER_TABLE = {
     (ST_READY, CMD_EXPN): ST_READY,
     (ST_READY, CMD_HELP): ST_READY,
     (ST_READY, CMD_UNKNOWN): ST_READY,
+    (ST_READY, CMD_AUTH): ST_READY,
+    (ST_READY, IN_CHALLENGE): ST_AUTH,
+    (ST_READY, CMD_STARTTLS): ST_TLS,
+    (ST_READY, CMD_XCLIENT): ST_CONNECT,
+    (ST_READY, CMD_XFORWARD): ST_READY,
     (ST_READY, CMD_QUIT): ST_CLOSED,
     (ST_READY, IN_CLOSE): ST_CLOSED,
 
@@ -76,6 +87,7 @@ SERVER_TABLE = {
     (ST_RCPT, CMD_EHLO): ST_READY,
     (ST_RCPT, CMD_RCPT): ST_RCPT,
     (ST_RCPT, CMD_DATA): ST_DATA,
+    (ST_RCPT, CMD_BDAT): ST_DATA,
     (ST_RCPT, CMD_RSET): ST_READY,
     (ST_RCPT, CMD_NOOP): ST_RCPT,
     (ST_RCPT, CMD_VRFY): ST_RCPT,
@@ -85,8 +97,30 @@ SERVER_TABLE = {
     (ST_RCPT, CMD_QUIT): ST_CLOSED,
     (ST_RCPT, IN_CLOSE): ST_CLOSED,
 
+    (ST_CHUNKS, CMD_HELO): ST_READY,
+    (ST_CHUNKS, CMD_EHLO): ST_READY,
+    (ST_CHUNKS, CMD_BDAT): ST_DATA,
+    (ST_CHUNKS, CMD_RSET): ST_READY,
+    (ST_CHUNKS, CMD_NOOP): ST_CHUNKS,
+    (ST_CHUNKS, CMD_VRFY): ST_CHUNKS,
+    (ST_CHUNKS, CMD_EXPN): ST_CHUNKS,
+    (ST_CHUNKS, CMD_HELP): ST_CHUNKS,
+    (ST_CHUNKS, CMD_UNKNOWN): ST_CHUNKS,
+    (ST_CHUNKS, CMD_QUIT): ST_CLOSED,
+    (ST_CHUNKS, IN_MESSAGE): ST_READY,
+    (ST_CHUNKS, IN_CLOSE): ST_CLOSED,
+
+    (ST_DATA, IN_CHUNK): ST_CHUNKS,
     (ST_DATA, IN_MESSAGE): ST_READY,
     (ST_DATA, IN_CLOSE): ST_CLOSED,
+
+    (ST_AUTH, CMD_AUTH): ST_READY,
+    (ST_AUTH, IN_CHALLENGE): ST_AUTH,
+    (ST_AUTH, IN_AUTH_OVER): ST_READY,
+    (ST_AUTH, IN_CLOSE): ST_CLOSED,
+
+    (ST_TLS, IN_TLS): ST_GREETED,
+    (ST_TLS, IN_CLOSE): ST_CLOSED,
 }
 
 CLIENT_STATE_NAMES = ("GREETING", "READY", "MAIL", "RCPT", "DATA", "SENDING", "FINAL", "CLOSED")
@@ -152,10 +186,35 @@ cdef class Transaction:
     def __init__(self):
         raise TypeError("a transaction begins with an accepted MAIL")
 
+    @property
+    def eight_bit(self):
+        """Whether MAIL said BODY=8BITMIME (RFC 6152)."""
+        return self.flags & MAIL_8BIT != 0
+
+    @property
+    def binary(self):
+        """Whether MAIL said BODY=BINARYMIME (RFC 3030 §3)."""
+        return self.flags & MAIL_BINARY != 0
+
+    @property
+    def utf8(self):
+        """Whether MAIL said SMTPUTF8 (RFC 6531)."""
+        return self.flags & MAIL_UTF8 != 0
+
+    @property
+    def prdr(self):
+        """Whether the client wants a reply to the message for each recipient."""
+        return self.flags & MAIL_PRDR != 0
+
+    @property
+    def requiretls(self):
+        """Whether MAIL said REQUIRETLS (RFC 8689)."""
+        return self.flags & MAIL_REQUIRETLS != 0
+
 
 @cython.final
 cdef class ServerMachine:
-    """The state of a session, and its transaction, which is there in ST_MAIL, ST_RCPT and ST_DATA and only there."""
+    """The state of a session, and its transaction, which is there from ST_MAIL to ST_DATA and only there."""
 
     cdef bint allows(self, int what) noexcept:
         """Whether `what` (CMD_... or IN_...) is in the table for the present state."""
@@ -171,12 +230,13 @@ cdef class ServerMachine:
             self.transaction = None
         return 0
 
-    cdef int open(self, Path sender, object size) except -1:
+    cdef int open(self, Path sender, object size, int flags) except -1:
         """Accept MAIL: move, and begin a transaction."""
         cdef Transaction transaction = Transaction.__new__(Transaction)
         transaction.sender = sender
         transaction.recipients = []
         transaction.size = size
+        transaction.flags = flags
         self.step(CMD_MAIL)
         self.transaction = transaction
         return 0

@@ -19,6 +19,7 @@ cdef class HeaderCollector:
     cdef Py_ssize_t _column
     cdef Py_ssize_t _seen
     cdef bint _dotted
+    cdef bint _plain
     cdef bint _cr_first
     cdef readonly Py_ssize_t fields
     cdef readonly bint complete
@@ -26,6 +27,7 @@ cdef class HeaderCollector:
     cdef Py_ssize_t scan(self, Span run) except -1
     cdef int _keep(self, const char* ptr, Py_ssize_t length) except -1
     cdef void _begin_line(self, char first) noexcept
+    cdef bint inside_line(self) noexcept
     cdef bint oversized(self) noexcept
     cdef bint overcrowded(self) noexcept
     cdef bytes section(self)

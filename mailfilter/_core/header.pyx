@@ -1,8 +1,7 @@
 # cython: nonecheck=True
 """The header section of a message (RFC 5322 §2.2, §3.6).
 
-Three things: HeaderCollector gathers the section from the wire form of a message, without the sender's dots and up
-to limits; split_header takes it apart into fields; render_field writes a field that is new or was changed.
+Three things: HeaderCollector gathers the section of a message, without the sender's dots and up to limits; split_header takes it apart into fields; render_field writes a field that is new or was changed.
 
 A field keeps its bytes. What nobody touched goes onward exactly as it came in, spacing and folding and all: a DKIM
 signature over it stays valid, and nothing has to be understood to be passed on.
@@ -159,18 +158,20 @@ def canonical(Field field not None):
 
 @cython.final
 cdef class HeaderCollector:
-    """Gathers the header section of a message that comes in runs of wire form.
+    """Gathers the header section of a message that comes in runs.
 
     header_bytes: the largest section in octets, line ends included, blank line and sender's dots not;
     header_fields: the most fields. Over a limit nothing more is kept, but the search for the blank line goes on.
+    plain: no line has a dot of the sender's in front (BDAT), otherwise they are taken off (the wire form of DATA).
 
     complete: the blank line was there. fields: how many there were so far.
     """
 
-    def __cinit__(self, Py_ssize_t header_bytes, Py_ssize_t header_fields):
+    def __cinit__(self, Py_ssize_t header_bytes, Py_ssize_t header_fields, bint plain=False):
         self._section = WriteBuffer.__new__(WriteBuffer)
         self._most_bytes = header_bytes
         self._most_fields = header_fields
+        self._plain = self._dotted = plain
 
     def feed(self, bytes run not None):
         """How much of the run belongs to the section and its blank line; the rest is body."""
@@ -190,6 +191,10 @@ cdef class HeaderCollector:
     def take(self):
         """The section so far, without the blank line and without dots."""
         return self.section()
+
+    cdef bint inside_line(self) noexcept:
+        """Whether a line of the section has begun and not ended."""
+        return self._column > 0
 
     cdef bint oversized(self) noexcept:
         return self._seen > self._most_bytes
@@ -234,7 +239,7 @@ cdef class HeaderCollector:
             at = end
             if lf != NULL:
                 self._column = 0
-                self._dotted = False
+                self._dotted = self._plain
         return at
 
     cdef void _begin_line(self, char first) noexcept:

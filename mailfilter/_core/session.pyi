@@ -1,6 +1,9 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from mailfilter._core.event import EV_AUTH as EV_AUTH
+from mailfilter._core.event import EV_AUTH_LINE as EV_AUTH_LINE
+from mailfilter._core.event import EV_BDAT as EV_BDAT
 from mailfilter._core.event import EV_BODY as EV_BODY
 from mailfilter._core.event import EV_CLOSED as EV_CLOSED
 from mailfilter._core.event import EV_CONNECT as EV_CONNECT
@@ -17,32 +20,23 @@ from mailfilter._core.event import EV_QUIT as EV_QUIT
 from mailfilter._core.event import EV_RCPT as EV_RCPT
 from mailfilter._core.event import EV_REJECTED as EV_REJECTED
 from mailfilter._core.event import EV_RSET as EV_RSET
+from mailfilter._core.event import EV_STARTTLS as EV_STARTTLS
 from mailfilter._core.event import EV_UNKNOWN as EV_UNKNOWN
 from mailfilter._core.event import EV_VRFY as EV_VRFY
+from mailfilter._core.event import EV_XCLIENT as EV_XCLIENT
+from mailfilter._core.event import EV_XFORWARD as EV_XFORWARD
 from mailfilter._core.event import EVENT_NAMES as EVENT_NAMES
 from mailfilter._core.event import Event as Event
 from mailfilter._core.fsm import Transaction
+from mailfilter._core.limits import Limits as Limits
 from mailfilter._core.reply import Reply
 
 REPLIES: dict[str, Reply]
 
-class Limits:
-    line_bytes: int
-    recipients: int
-    message_bytes: int
-    header_bytes: int
-    header_fields: int
-    errors: int
-    pending_bytes: int
-    def __init__(
-        self, *, line_bytes: int = 2048, recipients: int = 1000, message_bytes: int = 52428800,
-        header_bytes: int = 262144, header_fields: int = 1000, errors: int = 20, pending_bytes: int = 65536,
-    ) -> None: ...
-
 class Session:
     def __init__(
         self, limits: Limits | None = None, line_ends: Literal["reject", "normalise"] = "reject",
-        hostname: bytes = b"localhost",
+        hostname: bytes = b"localhost", early_data: Literal["refuse", "take"] = "refuse", auth_without_tls: bool = False,
     ) -> None: ...
     @property
     def limits(self) -> Limits: ...
@@ -52,6 +46,10 @@ class Session:
     def hello(self) -> bytes | None: ...
     @property
     def proto(self) -> bytes: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def authenticated(self) -> bytes | None: ...
     @property
     def announced(self) -> set[bytes]: ...
     @property
@@ -73,11 +71,18 @@ class Session:
     @property
     def full(self) -> bool: ...
     def set_limits(self, limits: Limits) -> None: ...
+    def offer(self, keywords: Iterable[bytes]) -> None: ...
+    def tls_started(self) -> None: ...
     def feed(self, data: bytes) -> None: ...
     def eof(self) -> None: ...
     def take_output(self) -> bytes: ...
     def next_event(self) -> Event | None: ...
-    def reply(self, code: int, lines: Iterable[bytes], close: bool = False) -> None: ...
+    def reply(
+        self, code: int, lines: Iterable[bytes], close: bool = False, identity: bytes | None = None,
+    ) -> None: ...
+    def reply_each(
+        self, replies: Iterable[tuple[int, Iterable[bytes]]], code: int, lines: Iterable[bytes], close: bool = False,
+    ) -> None: ...
     def reply_default(self) -> None: ...
     def drop_transaction(self) -> None: ...
     def abort_message(self, code: int, lines: Iterable[bytes]) -> None: ...

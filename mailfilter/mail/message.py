@@ -94,7 +94,7 @@ class Message:
         """
         body = self.body
         head = stuff(self._head(headers))
-        if body.in_memory and len(head) + body.wire_bytes <= JOIN_BYTES:
+        if body.in_memory and len(head) + body.stored_bytes <= JOIN_BYTES:
             return _joined(head, body.wire_chunks())
         return _followed(head, body.wire_chunks())
 
@@ -102,7 +102,7 @@ class Message:
         """Iterate over the message as it is meant, un-stuffed: for scanners and mailboxes."""
         body = self.body
         head = self._head(headers)
-        if body.in_memory and len(head) + body.wire_bytes <= JOIN_BYTES:
+        if body.in_memory and len(head) + body.stored_bytes <= JOIN_BYTES:
             return _joined(head, body.chunks())
         return _followed(head, body.chunks())
 
@@ -124,7 +124,7 @@ class Message:
             lines = [field.raw for field in self.fields]
         else:
             lines = self.outgoing(headers)
-        if self.separator or self.body.wire_bytes:
+        if self.separator or self.body.stored_bytes:
             lines.append(b"\r\n")
         return b"".join(lines)
 

@@ -1,8 +1,8 @@
 """The body of one message: written once as it arrives, read any number of times.
 
-The body is kept as it came on the wire, dot-stuffed (RFC 5321 §4.5.2), because an unchanged body is
-relayed far more often than it is read: sending it on is then a copy. It is un-stuffed only for whoever
-reads it. Up to a limit it lives in memory, after that in a temporary file that has no name from the start,
+The body is kept as it came on the wire, because an unchanged body is relayed far more often than it is read: sending
+it on is then a copy. By DATA it comes dot-stuffed (RFC 5321 §4.5.2), by BDAT plain (RFC 3030); each reader gets the form
+that it asks for, made on the way where it is not the form that is kept. Up to a limit it lives in memory, after that in a temporary file that has no name from the start,
 so that nothing is left behind whatever is killed. Writing is to the page cache and never synced: a body is
 worth nothing once its session is gone.
 
@@ -14,7 +14,8 @@ import os
 import tempfile
 
 from mailfilter import metrics
-from mailfilter._core.data import Unstuffer, stuff, unstuff
+from mailfilter._core.data import Stuffer, Unstuffer, stuff, unstuff
+from mailfilter.errors import MailfilterError
 from mailfilter.mail.octets import octets
 
 _TO_A_FILE = metrics.slot("limits_total", "spool_memory_bytes")
@@ -37,24 +38,34 @@ _PIECE_BYTES = 16384
 _IOV_MAX = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16
 
 
+class BinaryBody(MailfilterError):
+    """A body that came as BINARYMIME cannot go by DATA: only BDAT carries octets that are no lines (RFC 3030 §3)."""
+
+    def __init__(self):
+        super().__init__("a binary body can only be sent by BDAT")
+
+
 class Spool:
     """One body. `write` chunks, `finish` once, read as often as needed, `close`.
 
     `memory_bytes` is how much is kept in memory, `directory` where the temporary file goes (None: the
-    system's temporary directory). `wire_bytes` counts what was written, `body_bytes` is the un-stuffed
-    size that `finish` was told.
+    system's temporary directory). `plain`: what is written has no dots of the sender's. `binary`: it is plain, and
+    may hold any octets, bare CR and LF among them. `stored_bytes` counts what was written, `body_bytes` is the
+    un-stuffed size that `finish` was told.
 
     A spool may be read by several readers at a time and from any thread. `close` does not disturb a
     reader that has begun; the file goes when the last of them has ended.
     """
 
-    __slots__ = ("memory_bytes", "directory", "wire_bytes", "body_bytes", "finished", "closed",
+    __slots__ = ("memory_bytes", "directory", "plain", "binary", "stored_bytes", "body_bytes", "finished", "closed",
                  "_chunks", "_held", "_hold_bytes", "_file")
 
-    def __init__(self, memory_bytes=MEMORY_BYTES, directory=None):
+    def __init__(self, memory_bytes=MEMORY_BYTES, directory=None, plain=False):
         self.memory_bytes = memory_bytes
         self.directory = directory
-        self.wire_bytes = 0
+        self.plain = plain
+        self.binary = False
+        self.stored_bytes = 0
         self.body_bytes = 0
         self.finished = False
         self.closed = False
@@ -84,7 +95,7 @@ class Spool:
         return spool
 
     def write(self, chunk):
-        """Append a chunk (bytes, wire form).
+        """Append a chunk (bytes, in wire form or plain, as the spool was made).
 
         Raises OSError when the temporary file cannot be made or written; the spool is closed by that,
         and what it held is gone.
@@ -97,12 +108,12 @@ class Spool:
             self._gather(chunk)
         else:
             chunks.append(chunk)
-        self.wire_bytes += size
+        self.stored_bytes += size
         self._held += size
         if self._held > self._hold_bytes:
             self._spill()
 
-    def finish(self, body_bytes):
+    def finish(self, body_bytes, binary=False):
         """The body is complete; it has `body_bytes` octets when un-stuffed. Raises OSError as `write`."""
         if self.finished or self.closed:
             raise ValueError("the spool takes no more")
@@ -111,6 +122,7 @@ class Spool:
         elif self._chunks and type(self._chunks[-1]) is bytearray:
             self._chunks[-1] = bytes(self._chunks[-1])
         self.body_bytes = body_bytes
+        self.binary = binary
         self.finished = True
 
     def close(self):
@@ -126,25 +138,34 @@ class Spool:
         return self._file is None
 
     def wire_chunks(self, size=READ_BYTES):
-        """Iterate over the body in wire form (dot-stuffed, without the final dot line).
+        """Iterate over the body in wire form (dot-stuffed, without the final dot line). It is empty or ends with CR LF.
 
         What is in memory comes in the chunks it was written in, what is in the file in chunks of `size`
-        octets. Raises OSError when the file cannot be read.
+        octets. Raises OSError when the file cannot be read, BinaryBody when there is no such form.
         """
         self._check_readable()
-        if self._file is None:
-            return iter(self._chunks)
-        return self._file.read_chunks(self.wire_bytes, size)
+        if self.binary:
+            raise BinaryBody()
+        chunks = self._stored(size)
+        return _stuffed(chunks) if self.plain else chunks
 
     def chunks(self, size=READ_BYTES):
         """Iterate over the body as it is meant, un-stuffed. Otherwise as `wire_chunks`."""
-        # Stuffing only ever adds octets: equal sizes mean that there is nothing to take away.
-        if self.body_bytes == self.wire_bytes:
-            return self.wire_chunks(size)
         self._check_readable()
+        # Stuffing only ever adds octets: equal sizes mean that there is nothing to take away.
+        if self.plain or self.body_bytes == self.stored_bytes:
+            return self._stored(size)
         if self._file is None:
             return iter((unstuff(b"".join(self._chunks)),))
-        return _unstuffed(self._file.read_chunks(self.wire_bytes, size))
+        return _unstuffed(self._file.read_chunks(self.stored_bytes, size))
+
+    @property
+    def wire_bytes(self):
+        """How many octets `wire_chunks` gives. Where the body is kept in its plain form, it is read for that."""
+        return sum(map(len, self.wire_chunks())) if self.plain and self.finished else self.stored_bytes
+
+    def _stored(self, size):
+        return iter(self._chunks) if self._file is None else self._file.read_chunks(self.stored_bytes, size)
 
     def _check_readable(self):
         if not self.finished or self.closed:
@@ -173,6 +194,15 @@ class Spool:
         self._chunks = []
         self._held = 0
         self._hold_bytes = WRITE_BYTES
+
+
+def _stuffed(chunks):
+    stuffer = Stuffer()
+    for chunk in chunks:
+        yield stuffer.feed(chunk)
+    if not stuffer.line_start:
+        # By BDAT a last line may come without its end; by DATA it cannot leave like that.
+        yield b"\r\n"
 
 
 def _unstuffed(chunks):

@@ -8,7 +8,9 @@ SCRIPTS = sorted(dialog.FOLDER.glob("*.smtp"))
 @pytest.mark.parametrize("way", dialog.WAYS)
 @pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
 def test_dialog(path, way):
-    dialog.play(dialog.Script(path), way)
+    script = dialog.Script(path)
+    if way in script.ways:
+        dialog.play(script, way)
 
 
 def test_the_player_notices_a_wrong_reply(tmp_path):

@@ -78,7 +78,8 @@ def test_names():
     running.reply_default()
     say(running, b"EHLO first.example")
     assert (running.hello, running.proto) == (b"first.example", b"ESMTP")
-    assert running.announced == {b"PIPELINING", b"SIZE", b"8BITMIME", b"ENHANCEDSTATUSCODES"}
+    assert running.announced == {
+        b"PIPELINING", b"SIZE", b"8BITMIME", b"ENHANCEDSTATUSCODES", b"CHUNKING", b"LIMITS"}
     say(running, b"EHLO second.example", 550)
     assert (running.hello, running.proto) == (b"first.example", b"ESMTP")
     say(running, b"HELO third.example")
@@ -131,20 +132,23 @@ def ehlo(lines, **limits):
     return running.take_output(), running
 
 
+OURS = b"250-CHUNKING\r\n250 LIMITS RCPTMAX=1000\r\n"
+
+
 @pytest.mark.parametrize(("lines", "output", "size"), [
-    ([b"mx"], b"250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
-    ([], b"250-localhost\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
-    ([b"mx", b"size 500", b"pipelining"], b"250-mx\r\n250-SIZE 500\r\n250 PIPELINING\r\n", 500),
-    ([b"mx", b"SIZE 5000"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
-    ([b"mx", b"SIZE"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
-    ([b"mx", b"SIZE 0", b"SIZE 7"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
+    ([b"mx"], b"250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" + OURS, 1000),
+    ([], b"250-localhost\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" + OURS, 1000),
+    ([b"mx", b"size 500", b"pipelining"], b"250-mx\r\n250-SIZE 500\r\n250-PIPELINING\r\n" + OURS, 500),
+    ([b"mx", b"SIZE 5000"], b"250-mx\r\n250-SIZE 1000\r\n250-PIPELINING\r\n" + OURS, 1000),
+    ([b"mx", b"SIZE"], b"250-mx\r\n250-SIZE 1000\r\n250-PIPELINING\r\n" + OURS, 1000),
+    ([b"mx", b"SIZE 0", b"SIZE 7"], b"250-mx\r\n250-SIZE 1000\r\n250-PIPELINING\r\n" + OURS, 1000),
     ([b"mx", b"SIZE x", b"8BITMIME", b"8bitmime"],
-     b"250-mx\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 PIPELINING\r\n", 1000),
-    ([b"mx", b"SIZE 99999999999999999999999"], b"250-mx\r\n250-SIZE 1000\r\n250 PIPELINING\r\n", 1000),
-    ([b"mx", b"STARTTLS", b"AUTH PLAIN", b"CHUNKING", b"DSN", b"SMTPUTF8", b"BINARYMIME", b"", b"SIZE=9"],
-     b"250-mx\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
+     b"250-mx\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-PIPELINING\r\n" + OURS, 1000),
+    ([b"mx", b"SIZE 99999999999999999999999"], b"250-mx\r\n250-SIZE 1000\r\n250-PIPELINING\r\n" + OURS, 1000),
+    ([b"mx", b"STARTTLS", b"AUTH PLAIN", b"X-OWN", b"VRFY", b"", b"SIZE=9"],
+     b"250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" + OURS, 1000),
     ([b"mx", b"EnhancedStatusCodes"],
-     b"250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n250 SIZE 1000\r\n", 1000),
+     b"250-mx\r\n250-ENHANCEDSTATUSCODES\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" + OURS, 1000),
 ])
 def test_extensions(lines, output, size):
     given = list(lines)
@@ -155,9 +159,9 @@ def test_extensions(lines, output, size):
 
 
 def test_extensions_without_a_limit_of_ours():
-    assert ehlo([b"mx"], message_bytes=0)[0] == b"250-mx\r\n250-PIPELINING\r\n250 SIZE\r\n"
+    assert ehlo([b"mx"], message_bytes=0)[0] == b"250-mx\r\n250-PIPELINING\r\n250-SIZE\r\n" + OURS
     found, running = ehlo([b"mx", b"SIZE 10"], message_bytes=0)
-    assert found == b"250-mx\r\n250-SIZE 10\r\n250 PIPELINING\r\n"
+    assert found == b"250-mx\r\n250-SIZE 10\r\n250-PIPELINING\r\n" + OURS
     say(running, b"MAIL FROM:<a@b> SIZE=11")
     assert running.take_output() == b"552 5.3.4 Message too big\r\n"
 
@@ -311,13 +315,28 @@ def test_eof():
 
 @pytest.mark.parametrize("verb", [row[1] for row in VERBS if row[1] not in (b"", b"QUIT")])
 def test_421_always_closes(verb):
-    running = Session()
+    running = Session(auth_without_tls=True)
+    running.offer([b"AUTH", b"STARTTLS", b"XCLIENT", b"XFORWARD"])
     running.next_event()
     running.reply(220, [b"x"])
-    ways = {b"MAIL": 1, b"RCPT": 2, b"DATA": 3}
+    ways = {b"MAIL": 1, b"RCPT": 2, b"DATA": 3, b"BDAT": 1}
     for line in (b"HELO x", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>")[:ways.get(verb, 0)]:
         say(running, line)
     argument = {b"MAIL": b" FROM:<a@b>", b"RCPT": b" TO:<c@d>", b"DATA": b"", b"RSET": b""}.get(verb, b" x")
+    if verb == b"BDAT":
+        say(running, b"RSET")
+        say(running, b"EHLO x")
+        say(running, b"MAIL FROM:<a@b>")
+        say(running, b"RCPT TO:<c@d>")
+        argument = b" 0"
+    elif verb == b"STARTTLS":
+        argument = b""
+    elif verb == b"AUTH":
+        running.feed(b"EHLO x\r\n")
+        running.next_event()
+        running.reply(250, [b"x", b"AUTH X"])
+    elif verb[:1] == b"X":
+        argument = b" NAME=x"
     event = say(running, verb + argument, 421)
     assert event.asks
     assert running.closed

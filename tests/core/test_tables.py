@@ -15,26 +15,39 @@ LINES = {
     command.CMD_HELO: b"HELO x", command.CMD_EHLO: b"EHLO x", command.CMD_MAIL: b"MAIL FROM:<a@b>",
     command.CMD_RCPT: b"RCPT TO:<c@d>", command.CMD_DATA: b"DATA", command.CMD_RSET: b"RSET", command.CMD_NOOP: b"NOOP",
     command.CMD_VRFY: b"VRFY x", command.CMD_EXPN: b"EXPN x", command.CMD_HELP: b"HELP", command.CMD_QUIT: b"QUIT",
-    command.CMD_UNKNOWN: b"XYZZY"}
+    command.CMD_BDAT: b"BDAT 0", command.CMD_AUTH: b"AUTH PLAIN", command.CMD_STARTTLS: b"STARTTLS",
+    command.CMD_XCLIENT: b"XCLIENT NAME=x", command.CMD_XFORWARD: b"XFORWARD NAME=x", command.CMD_UNKNOWN: b"XYZZY"}
+ENVELOPE_LINES = [b"EHLO x", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>"]
 WAY_TO = {
-    fsm.ST_REFUSED: [], fsm.ST_GREETED: [], fsm.ST_READY: [b"HELO x"], fsm.ST_MAIL: [b"HELO x", b"MAIL FROM:<a@b>"],
-    fsm.ST_RCPT: [b"HELO x", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>"]}
-IN_TRANSACTION = (fsm.ST_MAIL, fsm.ST_RCPT, fsm.ST_DATA)
+    fsm.ST_REFUSED: [], fsm.ST_GREETED: [], fsm.ST_READY: ENVELOPE_LINES[:1], fsm.ST_MAIL: ENVELOPE_LINES[:2],
+    fsm.ST_RCPT: ENVELOPE_LINES, fsm.ST_CHUNKS: [*ENVELOPE_LINES, b"BDAT 0"]}
+IN_TRANSACTION = (fsm.ST_MAIL, fsm.ST_RCPT, fsm.ST_CHUNKS, fsm.ST_DATA)
+OFFERED = {command.CMD_AUTH: b"AUTH", command.CMD_STARTTLS: b"STARTTLS", command.CMD_XCLIENT: b"XCLIENT",
+           command.CMD_XFORWARD: b"XFORWARD"}
+ENDING = (command.CMD_HELO, command.CMD_EHLO, command.CMD_RSET, command.CMD_QUIT)
 
 
 def answer(running, event):
-    running.reply(354 if event.kind == session.EV_DATA else 250, [b"ok"])
+    if event.kind == session.EV_DATA:
+        running.reply(354, [b"ok"])
+    elif event.kind in (session.EV_AUTH, session.EV_AUTH_LINE):
+        running.reply(235, [b"ok"], identity=b"user")
+    elif event.kind == session.EV_EHLO:
+        running.reply(250, [b"ok", b"AUTH PLAIN"])
+    else:
+        running.reply(250, [b"ok"])
 
 
-def reached(state):
+def reached(state, offers=tuple(OFFERED.values())):
     """A session in that state, its output taken."""
-    running = Session()
+    running = Session(auth_without_tls=True)
+    running.offer(offers)
     running.next_event()
     running.reply(554 if state == fsm.ST_REFUSED else 220, [b"hello"])
     for line in WAY_TO[state]:
         running.feed(line + b"\r\n")
         answer(running, running.next_event())
-    assert running.next_event() is None
+        assert running.next_event() is None
     running.take_output()
     assert running.state == state
     return running
@@ -68,14 +81,20 @@ def test_every_state_is_reached_and_left(table, start, end, closing, states):
     assert all(table[state, closing] == end for state in range(states) if state != end)
 
 
-@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=[row[1].decode() or "unknown" for row in VERBS])
-@pytest.mark.parametrize("state", WAY_TO, ids=[fsm.STATE_NAMES[state] for state in WAY_TO])
-def test_every_command_in_every_state(state, verb):
-    running = reached(state)
+VERB_IDS = [row[1].decode() or "unknown" for row in VERBS]
+STATE_IDS = [fsm.STATE_NAMES[state] for state in WAY_TO]
+
+
+@pytest.mark.parametrize("offers", [(), tuple(OFFERED.values())], ids=["nothing offered", "all offered"])
+@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=VERB_IDS)
+@pytest.mark.parametrize("state", WAY_TO, ids=STATE_IDS)
+def test_every_command_in_every_state(state, verb, offers):
+    running = reached(state, offers)
     before = running.transaction
     running.feed(LINES[verb] + b"\r\n")
     event = running.next_event()
-    target = fsm.SERVER_TABLE.get((state, verb))
+    meant = command.CMD_UNKNOWN if verb in OFFERED and not offers else verb
+    target = fsm.SERVER_TABLE.get((state, meant))
     if target is None:
         assert event.kind == session.EV_REJECTED
         assert event.text == LINES[verb]
@@ -83,7 +102,18 @@ def test_every_command_in_every_state(state, verb):
         assert running.state == state
         assert running.transaction is before
         return
-    assert event.name == (VERBS[verb][1].decode() or "UNKNOWN")
+    if state == fsm.ST_CHUNKS:
+        if verb == command.CMD_BDAT:
+            assert event is None
+            assert running.take_output() == b"250 2.0.0 0 octets received\r\n"
+            assert running.transaction is before and running.state == state
+            return
+        if verb in ENDING:
+            # The message is given up before the command is carried out.
+            assert (event.kind, event.reply) == (session.EV_DISCARDED, None)
+            assert running.state == fsm.SERVER_TABLE[state, fsm.IN_MESSAGE]
+            event = running.next_event()
+    assert event.name == ("DATA" if verb == command.CMD_BDAT else VERBS[meant][1].decode() or "UNKNOWN")
     assert event.asks and running.awaiting
     assert running.next_event() is None
     answer(running, event)
@@ -95,11 +125,12 @@ def test_every_command_in_every_state(state, verb):
 
 
 @pytest.mark.parametrize("code", [450, 550])
-@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=[row[1].decode() or "unknown" for row in VERBS])
-@pytest.mark.parametrize("state", WAY_TO, ids=[fsm.STATE_NAMES[state] for state in WAY_TO])
+@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=VERB_IDS)
+@pytest.mark.parametrize("state", WAY_TO, ids=STATE_IDS)
 def test_a_refused_command_changes_nothing(state, verb, code):
-    if (state, verb) not in fsm.SERVER_TABLE:
-        return
+    if (state, verb) not in fsm.SERVER_TABLE or verb == command.CMD_BDAT or (
+            state == fsm.ST_CHUNKS and verb in ENDING):
+        return          # see the tests of chunks
     running = reached(state)
     before = running.transaction
     recipients = list(before.recipients) if before else None
@@ -112,6 +143,85 @@ def test_a_refused_command_changes_nothing(state, verb, code):
     assert running.state == state
     assert running.transaction is before
     assert before is None or before.recipients == recipients
+    assert not running.tls and running.authenticated is None
+
+
+@pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=VERB_IDS)
+def test_inside_an_exchange_of_auth_nothing_is_a_command(verb):
+    running = challenged()
+    running.feed(LINES[verb] + b"\r\n")
+    event = running.next_event()
+    assert event.kind == session.EV_AUTH_LINE
+    well_formed = len(LINES[verb]) % 4 == 0 and LINES[verb].isalnum()
+    assert (event.reply is None) == well_formed
+    running.reply_default()
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_AUTH, fsm.IN_AUTH_OVER] == fsm.ST_READY
+    assert running.authenticated is None
+
+
+def challenged():
+    running = reached(fsm.ST_READY)
+    running.feed(b"AUTH PLAIN\r\n")
+    running.next_event()
+    running.reply(334, [b""])
+    assert running.take_output() == b"334 \r\n"
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_READY, fsm.IN_CHALLENGE] == fsm.ST_AUTH
+    return running
+
+
+def test_an_exchange_of_auth_goes_on_and_ends():
+    running = challenged()
+    running.feed(b"AAAA\r\n")
+    assert running.next_event().text == b"AAAA"
+    running.reply(334, [b"eA=="])
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_AUTH, fsm.IN_CHALLENGE] == fsm.ST_AUTH
+    running.feed(b"BBBB\r\n")
+    running.next_event()
+    running.reply(235, [b"2.7.0 ok"], identity=b"user")
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_AUTH, command.CMD_AUTH] == fsm.ST_READY
+    assert running.authenticated == b"user"
+
+
+@pytest.mark.parametrize("state", [fsm.ST_GREETED, fsm.ST_READY], ids=["GREETED", "READY"])
+def test_tls_makes_the_client_a_stranger(state):
+    running = reached(state)
+    running.feed(b"STARTTLS\r\nEHLO injected\r\nMAIL FROM:<evil@x>\r\n")
+    running.next_event()
+    running.reply(220, [b"go"])
+    assert running.take_output() == b"220 go\r\n"
+    assert running.state == fsm.ST_TLS and running.buffered == 0
+    running.feed(b"RCPT TO:<victim@x>\r\n")
+    assert running.next_event() is None and running.buffered == 0
+    running.tls_started()
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_TLS, fsm.IN_TLS] == fsm.ST_GREETED
+    assert (running.tls, running.hello, running.proto, running.announced) == (True, None, b"SMTP", set())
+    assert running.next_event() is None and running.take_output() == b""
+    with pytest.raises(RuntimeError, match="cannot start"):
+        running.tls_started()
+
+
+def test_implicit_tls():
+    running = Session()
+    running.tls_started()
+    assert running.tls and running.state == fsm.SERVER_TABLE[fsm.ST_CONNECT, fsm.IN_TLS] == fsm.ST_CONNECT
+    assert running.next_event().kind == session.EV_CONNECT
+    with pytest.raises(RuntimeError, match="cannot start"):
+        running.tls_started()
+
+
+def test_chunks_lead_to_a_message():
+    running = reached(fsm.ST_RCPT)
+    running.feed(b"BDAT 4\r\n")
+    answer(running, running.next_event())
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_RCPT, command.CMD_BDAT] == fsm.ST_DATA
+    running.feed(b"A: b")
+    assert running.next_event() is None
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_DATA, fsm.IN_CHUNK] == fsm.ST_CHUNKS
+    running.feed(b"BDAT 2 LAST\r\n\r\n")
+    assert running.next_event().kind == session.EV_MESSAGE
+    assert running.state == fsm.SERVER_TABLE[fsm.ST_CHUNKS, command.CMD_BDAT] == fsm.ST_DATA
+    running.reply(250, [b"ok"])
+    assert running.state == fsm.ST_READY and running.transaction is None
 
 
 @pytest.mark.parametrize("code", [250, 354, 421, 451, 550])

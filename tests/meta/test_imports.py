@@ -29,9 +29,13 @@ CORE_LEVELS = [
     {"chars", "tally", "canonical"},
     {"span"},
     {"buffer"},
-    {"address", "reply"},
+    {"address", "reply", "limits"},
+    {"parameters", "auth", "extensions"},
     {"command", "data", "header", "event"},
-    {"fsm", "reception"},
+    {"fsm", "chunk"},
+    {"reception"},
+    {"answers"},
+    {"dialogue"},
     {"session", "client", "proxy"},
 ]
 # The JavaScript engine stands alone: it knows no mail, and mail knows no JavaScript.
