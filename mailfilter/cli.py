@@ -133,6 +133,8 @@ def _parser():
                             "repeated; takes the place of the default, the machine itself (127.0.0.0/8, ::1)")
     serve.add_argument("--line-ends", choices=("reject", "normalise"), default="reject",
                        help="what to do with bare CR and bare LF from clients (default: reject)")
+    serve.add_argument("--early-data", choices=("refuse", "take"), default="refuse",
+                       help="what to do with a message that is sent before 354 was said (default: refuse)")
     serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
     serve.add_argument("--log-level", metavar="L", default="info",
                        help="the least important severity to log: emergency to debug, or 0 to 7 (default: info)")
@@ -247,8 +249,8 @@ def _serve(options):
 
     def make_worker():
         return Worker(deployment.current, log=log, protocol=Inbound, hostname=hostname, settings=settings,
-                      line_ends=options.line_ends, spool_directory=spool_directory, make_resolver=make_resolver,
-                      exempt=exempt, counts=counts, tls=tls, trusted_proxies=trusted_proxies)
+                      line_ends=options.line_ends, early_data=options.early_data, spool_directory=spool_directory,
+                      make_resolver=make_resolver, exempt=exempt, counts=counts, tls=tls, trusted_proxies=trusted_proxies)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=deployment.current.policy.path,
               policy_version=deployment.current.policy.version)

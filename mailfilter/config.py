@@ -174,7 +174,8 @@ class Timeouts(_Numbers):
 
 # Below these a session could not even start; RFC 5321 §4.5.3.1 has what a public server should allow. Where it is 0, 0
 # means that there is no limit.
-_LEAST = {"line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1, "header_fields": 1, "errors": 1,
+_LEAST = {"line_bytes": 512, "auth_line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1,
+          "header_fields": 1, "errors": 1,
           "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
           "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
           "dns_cache_entries": 0, "dns_in_flight": 1,
@@ -188,7 +189,8 @@ _MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 class Limits(_Numbers):
     """How much a client may use; each of these has its own reply when it is reached.
 
-    Sizes are octets. `line_bytes`: one command line with its CR LF (500). `recipients`: accepted in one
+    Sizes are octets. `line_bytes`: one command line with its CR LF (500). `auth_line_bytes`: one of AUTH and its exchange
+    (500). `recipients`: accepted in one
     transaction (452). `message_bytes`: one message, announced with SIZE (552).
     `header_bytes`, `header_fields`: the header section (552). `errors`: bad commands until 421.
     `pending_bytes`: input kept while a reply is being decided; beyond it the socket is not read.
@@ -211,6 +213,7 @@ class Limits(_Numbers):
     """
 
     line_bytes: int = 2048
+    auth_line_bytes: int = 12288
     recipients: int = 1000
     message_bytes: int = 50 << 20
     header_bytes: int = 256 << 10

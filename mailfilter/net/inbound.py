@@ -43,7 +43,8 @@ _OPTIONAL = {
 
 # What is counted of a session. Refusals of the core by their reply, and by the limit that was reached.
 _TAKEN = metrics.slot("connections_total")
-_LIMIT_OF = {"line_too_long": "line_bytes", "too_many_recipients": "recipients", "too_many_errors": "errors",
+_LIMIT_OF = {"line_too_long": "line_bytes", "auth_line_too_long": "auth_line_bytes",
+             "too_many_recipients": "recipients", "too_many_errors": "errors",
              "size": "message_bytes", "header_bytes": "header_bytes", "header_fields": "header_fields"}
 _REJECTED = {id(reply): (metrics.slot("rejected_total", name),
                          metrics.slot("limits_total", _LIMIT_OF[name]) if name in _LIMIT_OF else None)
@@ -138,7 +139,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
     def _begin(self):
         """The session begins: a client is there, and TLS where it comes first."""
         worker = self.worker
-        self.session = core.Session(self.rules.core_limits, worker.line_ends, worker.hostname)
+        self.session = core.Session(self.rules.core_limits, worker.line_ends, worker.hostname, worker.early_data)
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
@@ -278,7 +279,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             kind = event.kind
             progress = True
             if kind == core.EV_BODY:
-                self._take_body(event.chunk)
+                self._take_body(event)
             elif kind == core.EV_CLOSED:
                 self._close()
                 return
@@ -355,8 +356,8 @@ class Inbound(Restrained, Told, asyncio.Protocol):
     def _ask_message(self, event):
         spool, self._spool = self._spool, None
         if spool is None:
-            spool = self._new_spool()
-        spool.finish(event.body_bytes)
+            spool = self._new_spool(event)
+        spool.finish(event.body_bytes, event.binary)
         context = self.context
         context.message = message = Message(event.fields, event.separator, spool)
         context.message_handle += 1
@@ -472,14 +473,14 @@ class Inbound(Restrained, Told, asyncio.Protocol):
 
     # The body.
 
-    def _new_spool(self):
-        return Spool(self.limits.spool_memory_bytes, self.worker.spool_directory)
+    def _new_spool(self, event):
+        return Spool(self.limits.spool_memory_bytes, self.worker.spool_directory, plain=not event.wire)
 
-    def _take_body(self, chunk):
+    def _take_body(self, event):
         if self._spool is None:
-            self._spool = self._new_spool()
+            self._spool = self._new_spool(event)
         try:
-            self._spool.write(chunk)
+            self._spool.write(event.chunk)
         except OSError as error:
             self.log.write(logs.ERR, self.session_id, "the message cannot be stored", error=error.strerror,
                            directory=self.worker.spool_directory or "default")

@@ -28,9 +28,10 @@ def rules_of(worker, label):
 def core_limits(limits):
     """The core's share of config.Limits."""
     return core.Limits(**{name: getattr(limits, name) for name in (
-        "line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes")})
+        "line_bytes", "auth_line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors",
+        "pending_bytes")})
 
 
 def extensions_of(limits):
     """What EHLO can announce, in the words of an EHLO reply."""
-    return ["PIPELINING", f"SIZE {limits.message_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+    return ["PIPELINING", f"SIZE {limits.message_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"]

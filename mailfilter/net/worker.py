@@ -79,6 +79,7 @@ class Worker:
         admission: who is let in. tarpit: where sessions wait that the policy slows down.
         log: the process's `Log`.
         line_ends: "reject" or "normalise", for bare CR and LF.
+        early_data: "refuse" or "take", for what comes behind DATA before 354.
         hostname: our name, bytes.
         settings: what a policy reads with Sys.setting; a mapping.
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
@@ -91,8 +92,8 @@ class Worker:
         entering: connections whose PROXY header has not come yet.
     """
 
-    def __init__(self, terms, *, log, protocol, hostname, settings=None, line_ends="reject", spool_directory=None,
-                 make_resolver=None, tls=None, trusted_proxies=None, exempt=None, counts=None):
+    def __init__(self, terms, *, log, protocol, hostname, settings=None, line_ends="reject", early_data="refuse",
+                 spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None, exempt=None, counts=None):
         """
         Args:
             terms: terms.Terms of the sessions to come, until `adopt`.
@@ -106,6 +107,7 @@ class Worker:
         """
         self.log = log
         self.line_ends = line_ends
+        self.early_data = early_data
         self.hostname = hostname
         self.settings = settings if settings is not None else {}
         self.spool_directory = spool_directory
