@@ -110,7 +110,8 @@ interface SmtpServer {
     smtpHelo(hostname: string): SmtpReply;
     /**
      * EHLO. Lines after the first are service extensions. Those that the program cannot do are left out on the way to
-     * the client; PIPELINING and SIZE are always there. Default: 250 and all extensions.
+     * the client; PIPELINING, SIZE, CHUNKING and LIMITS are always there, unless a line `'-CHUNKING'` (say) withholds
+     * one. Default: 250 and `extensions()`.
      */
     smtpEhlo(hostname: string): SmtpReply;
     /** MAIL: may this sender? Default: 250. */
@@ -131,8 +132,11 @@ interface SmtpServer {
 
     /* Those below are called only when they are there when the policy has been loaded; one assigned later is not. */
 
-    /** DATA, before the message: 354 lets it come, 4xx and 5xx refuse it. No opinion: 354. */
-    smtpPreData?(): SmtpOpinion;
+    /**
+     * DATA, before the message: 354 lets it come, 4xx and 5xx refuse it. No opinion: 354.
+     * @param how `'BDAT'` when the message comes in chunks
+     */
+    smtpPreData?(how?: string): SmtpOpinion;
     /** The whole message, before `smtpData`: 4xx and 5xx refuse it. No opinion: `smtpData` is asked. */
     smtpBody?(headers: SmtpHeader[], body: SmtpBody): SmtpOpinion;
     /** NOOP. No opinion: 250. */
@@ -201,6 +205,8 @@ interface SmtpTls {
 interface SmtpLimits {
     /** Octets of a command line with its CR LF (500). Default 2048. */
     line_bytes?: number | string;
+    /** The same of AUTH and of the client's answers to challenges (500). Default 12288. */
+    auth_line_bytes?: number | string;
     /** Recipients of one transaction (452). Default 1000. */
     recipients?: number | string;
     /** Octets of a message, announced with SIZE (552). Default 50 MiB. */

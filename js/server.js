@@ -115,7 +115,7 @@
 
     /**
      * EHLO. The lines after the first are service extensions: those that the program cannot do are left out
-     * on the way to the client; PIPELINING and SIZE are always there.
+     * on the way to the client; PIPELINING, SIZE, CHUNKING and LIMITS are always there ("-CHUNKING" withholds one).
      * @param {string} hostname  what the client calls itself
      */
     SmtpServer.prototype.smtpEhlo = function (hostname) {
@@ -153,7 +153,7 @@
 
     /*
      * Handlers that a policy may define and that have no default here, because without them the engine
-     * answers by itself: smtpPreData() at DATA before 354 (a 3xx lets the message come), smtpBody(headers, body)
+     * answers by itself: smtpPreData(how) at DATA before 354 (a 3xx lets the message come), smtpBody(headers, body)
      * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpNoop(text), smtpVrfy(text),
      * smtpExpn(text), smtpHelp(text), smtpUnknown(line). Returning nothing means no opinion in all of them.
      */

@@ -35,7 +35,8 @@ from mailfilter._core.session import Limits, Session
 
 FOLDER = Path(__file__).parent / "dialogs"
 WAYS = ("steps", "bytewise", "whole")
-_LIMITS = ("line_bytes", "auth_line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "pending_bytes")
+_LIMITS = ("line_bytes", "auth_line_bytes", "recipients", "message_bytes", "header_bytes", "header_fields", "errors",
+           "pending_bytes")
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\])|\{(\d+)\*(.|\\x[0-9a-fA-F]{2})\}", re.DOTALL)
 _NAMED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 

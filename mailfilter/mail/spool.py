@@ -2,7 +2,8 @@
 
 The body is kept as it came on the wire, because an unchanged body is relayed far more often than it is read: sending
 it on is then a copy. By DATA it comes dot-stuffed (RFC 5321 §4.5.2), by BDAT plain (RFC 3030); each reader gets the form
-that it asks for, made on the way where it is not the form that is kept. Up to a limit it lives in memory, after that in a temporary file that has no name from the start,
+that it asks for, made on the way where it is not the form that is kept. Up to a limit it lives in memory, after that in a
+temporary file that has no name from the start,
 so that nothing is left behind whatever is killed. Writing is to the page cache and never synced: a body is
 worth nothing once its session is gone.
 

@@ -24,6 +24,7 @@ WAY_TO = {
 IN_TRANSACTION = (fsm.ST_MAIL, fsm.ST_RCPT, fsm.ST_CHUNKS, fsm.ST_DATA)
 OFFERED = {command.CMD_AUTH: b"AUTH", command.CMD_STARTTLS: b"STARTTLS", command.CMD_XCLIENT: b"XCLIENT",
            command.CMD_XFORWARD: b"XFORWARD"}
+ALL = tuple(OFFERED.values())
 ENDING = (command.CMD_HELO, command.CMD_EHLO, command.CMD_RSET, command.CMD_QUIT)
 
 
@@ -38,7 +39,7 @@ def answer(running, event):
         running.reply(250, [b"ok"])
 
 
-def reached(state, offers=tuple(OFFERED.values())):
+def reached(state, offers=ALL):
     """A session in that state, its output taken."""
     running = Session(auth_without_tls=True)
     running.offer(offers)
@@ -85,7 +86,7 @@ VERB_IDS = [row[1].decode() or "unknown" for row in VERBS]
 STATE_IDS = [fsm.STATE_NAMES[state] for state in WAY_TO]
 
 
-@pytest.mark.parametrize("offers", [(), tuple(OFFERED.values())], ids=["nothing offered", "all offered"])
+@pytest.mark.parametrize("offers", [(), ALL], ids=["nothing offered", "all offered"])
 @pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=VERB_IDS)
 @pytest.mark.parametrize("state", WAY_TO, ids=STATE_IDS)
 def test_every_command_in_every_state(state, verb, offers):

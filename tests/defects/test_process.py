@@ -193,7 +193,8 @@ def test_d16_ehlo_keywords_with_parameters_are_filtered_safely(serve, hop):
     proxy = serve("proxy", settings={"nextHop": hop.address})
     with Sender(proxy.port) as sender:
         announced = sender.hello().lines[1:]
-    assert sorted(announced) == [b"8BITMIME", b"ENHANCEDSTATUSCODES", b"PIPELINING", b"SIZE 1000000"]
+    assert sorted(announced) == [b"8BITMIME", b"CHUNKING", b"DSN", b"ENHANCEDSTATUSCODES", b"LIMITS RCPTMAX=1000",
+                                 b"PIPELINING", b"SIZE 1000000", b"SMTPUTF8"]
 
 
 @pytest.mark.root

@@ -112,7 +112,8 @@ class Run:
             assert len(section) <= LIMITS.header_bytes and len(event.fields) <= LIMITS.header_fields
         path = event.path and (event.path.text, event.path.params)
         fields = event.fields and [field.raw for field in event.fields]
-        self.seen.append((event.name, event.text, event.attributes, event.wire, event.binary, path, fields, event.separator, event.body_bytes, event.reply,
+        self.seen.append((event.name, event.text, event.attributes, event.wire, event.binary, path, fields, event.separator,
+                          event.body_bytes, event.reply,
                           self.body if event.kind == session.EV_MESSAGE else None))
         if event.kind in (session.EV_MESSAGE, session.EV_DISCARDED):
             self.body = b""

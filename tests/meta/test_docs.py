@@ -202,7 +202,7 @@ def given_replies():
     replies = {reply.format().decode().rstrip() for reply in session.REPLIES.values()}
     # The default replies that the shell lets the session give: those of handlers that a policy need not have.
     for _number, verb, _argument, _flags, (code, enhanced, words) in VERBS:
-        if verb not in (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"RSET"):
+        if verb not in (b"HELO", b"EHLO", b"MAIL", b"RCPT", b"RSET") and words:
             replies.add(" ".join(part for part in (str(code), (enhanced or b"").decode(), words.decode()) if part))
     replies |= {f"{code} {words.decode()}".replace("%d", "300") for code, words in endings.ENDINGS.values()}
     replies |= {reply.decode().rstrip() for reply in admission.REFUSALS.values()}

@@ -175,10 +175,11 @@ def test_a_next_hop_that_does_not_read_is_left(serve):
 def test_everything_is_answered_after_a_half_close(server):
     with Sender(server.port) as sender:
         session = greeted(sender)
-        sender.send(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
-                    + on_the_wire(b"A: b\r\n\r\nx\r\n") + b"NOOP\r\nNOO")
+        sender.send(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+        assert [sender.reply().code for _ in range(4)] == [250, 250, 250, 354]
+        sender.send(on_the_wire(b"A: b\r\n\r\nx\r\n") + b"NOOP\r\nNOO")
         sender.half_close()
-        assert [sender.reply().code for _ in range(6)] == [250, 250, 250, 354, 250, 250]
+        assert [sender.reply().code for _ in range(2)] == [250, 250]
         assert sender.closed_by_server()
     assert "messages=1 accepted=1 refused=0 faults=0" in assert_ended_once(server, session)
 
