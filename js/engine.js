@@ -210,6 +210,12 @@
                 }
             }
             return {handlers: handlers, others: others, statics: statics};
+        },
+        /* 7 tell: properties of the instance that the program has changed */
+        function tell(properties) {
+            for (var name in properties) {
+                server[name] = properties[name];
+            }
         }
     );
 

@@ -149,6 +149,8 @@ interface SmtpServer {
     smtpHelp?(text?: string): SmtpOpinion;
     /** A command that is none; `line` is all of it. No opinion: 500. */
     smtpUnknown?(line: string): SmtpOpinion;
+    /** STARTTLS: 2xx begins the handshake, 4xx and 5xx refuse. Only where the server has a certificate. No opinion: 220. */
+    smtpStartTls?(): SmtpOpinion;
     /** QUIT. Whatever the code, the connection is closed after it. No opinion: 221. */
     smtpQuit?(): SmtpOpinion;
 

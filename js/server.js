@@ -154,7 +154,7 @@
     /*
      * Handlers that a policy may define and that have no default here, because without them the engine
      * answers by itself: smtpPreData(how) at DATA before 354 (a 3xx lets the message come), smtpBody(headers, body)
-     * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpNoop(text), smtpVrfy(text),
+     * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpStartTls(), smtpNoop(text), smtpVrfy(text),
      * smtpExpn(text), smtpHelp(text), smtpUnknown(line). Returning nothing means no opinion in all of them.
      */
 

@@ -51,9 +51,9 @@ class Metric:
 
 
 HANDLERS = ("smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPreData", "smtpBody", "smtpData", "smtpRset",
-            "smtpQuit", "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "cleanup", "other")
-COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "UNKNOWN",
-            "other")
+            "smtpQuit", "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "smtpStartTls", "cleanup", "other")
+COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS",
+            "UNKNOWN", "other")
 
 TABLE = (
     Metric("connections_total", COUNTER, "Connections by clients that were taken.", "connections"),

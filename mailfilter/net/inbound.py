@@ -22,9 +22,10 @@ from mailfilter.net import tls_inbound
 from mailfilter.net.admission import REFUSALS
 from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
+from mailfilter.net.extended import EXTENDED, Extended
 from mailfilter.net.outbound import NextHop
 from mailfilter.net.restraint import Restrained
-from mailfilter.net.rules import core_limits, extensions_of, rules_of
+from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
@@ -38,7 +39,7 @@ LINGER_S = 10.0
 # Asked only when the policy defines them; without them the core's table has the reply.
 _OPTIONAL = {
     core.EV_DATA: "smtpPreData", core.EV_NOOP: "smtpNoop", core.EV_VRFY: "smtpVrfy", core.EV_EXPN: "smtpExpn",
-    core.EV_HELP: "smtpHelp", core.EV_UNKNOWN: "smtpUnknown", core.EV_QUIT: "smtpQuit",
+    core.EV_HELP: "smtpHelp", core.EV_UNKNOWN: "smtpUnknown", core.EV_QUIT: "smtpQuit", core.EV_STARTTLS: "smtpStartTls",
 }
 
 # What is counted of a session. Refusals of the core by their reply, and by the limit that was reached.
@@ -60,7 +61,7 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(Restrained, Told, asyncio.Protocol):
+class Inbound(Restrained, Extended, Told, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "rules", "limits", "timeouts", "transport",
@@ -146,6 +147,9 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=self._open_next_hop,
             tarpit=worker.tarpit, limits_changed=self._limits_changed)
         self.context.tls = self.tls
+        if self.tls is not None:
+            self.session.tls_started()
+        self._offer()
         self.driver = Driver(worker.policy, self.context, self.remote)
         if worker.policy.debug_protocol:
             self._debug_line = b""
@@ -247,7 +251,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
 
     def _advance(self):
         """Work on what has come until a handler has to be waited for or there is nothing more."""
-        if self._held is not None:
+        if self._held is not None or (self.handshaking and not self._lost):
             return
         try:
             self._work()
@@ -311,6 +315,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             if progress and self._slept:
                 self._progressed()
         self._flush()
+        self._start_tls()
         if not self._reading and self._writable and not self._closing and self._asked is None:
             self._reading = True
             self.transport.resume_reading()
@@ -346,6 +351,8 @@ class Inbound(Restrained, Told, asyncio.Protocol):
             self._run(event, "smtpRset", (), timeouts.handler)
         elif kind == core.EV_UNKNOWN and self._is_foreign(event):
             return
+        elif kind in EXTENDED:
+            self._ask_extended(event)
         elif _OPTIONAL[kind] in self.worker.policy.handlers:
             self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
         else:
@@ -517,7 +524,7 @@ class Inbound(Restrained, Told, asyncio.Protocol):
         self._restrained = True
         self.limits, self.timeouts = self.context.limits, self.context.timeouts
         self.session.set_limits(core_limits(self.limits))
-        self.context.extensions = extensions_of(self.limits)
+        self._offer()
         self._look_again(0.001)
 
     def _open_next_hop(self, host, port):

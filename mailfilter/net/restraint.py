@@ -46,7 +46,7 @@ class Restrained:
         late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None,
                                          session.state == ST_DATA, self.budget.octets)
         if late is not None:
-            if self._asked is None and self._held is None:
+            if self._asked is None and self._held is None and not self.handshaking:
                 self._timer = None
                 self._writable = True
                 self._end_for(late)

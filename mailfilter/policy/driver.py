@@ -65,7 +65,7 @@ def _is_ours(result):
 class Driver:
     """One session's handlers. One runs at a time."""
 
-    __slots__ = ("policy", "context", "remote", "handler", "_heap", "_waiting", "_done", "_timer", "_seconds")
+    __slots__ = ("policy", "context", "remote", "handler", "_told", "_heap", "_waiting", "_done", "_timer", "_seconds")
 
     def __init__(self, policy, context, remote):
         """remote: (address, port) of the client as SmtpServer instances have it."""
@@ -73,6 +73,7 @@ class Driver:
         self.context = context
         self.remote = remote
         self.handler = None             # name of the running handler
+        self._told = {}                 # properties of the instance that is yet to be made
         self._heap = None
         self._waiting = None
         self._done = None
@@ -108,10 +109,25 @@ class Driver:
                 metrics.count(_COPIED if self.policy.image is not None else _BUILT)
                 self._heap.allow(self.context.limits.slice_ms)
                 self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
+                if self._told:
+                    self._heap.call(engine.TELL, self._told)
             result = self._heap.call(engine.START, (handler, *arguments))
         except (ScriptError, HeapDead, PolicyError, MemoryError) as error:
             return self._faulted(error)
         return self._go_on(result)
+
+    def tell(self, properties):
+        """Set properties of the SmtpServer instance, {name: value}. A policy that makes that impossible has its own
+        values."""
+        if self._heap is None:
+            self._told.update(properties)
+        elif not self._heap.dead:
+            try:
+                self._heap.call(engine.TELL, properties)
+            except ScriptError:
+                pass
+            except HeapDead:
+                self._heap.close()
 
     def _go_on(self, result):
         """Perform operations until one has to be waited for (None) or the handler has ended (its Outcome).

@@ -11,9 +11,9 @@ import dukpy._dukpy
 from mailfilter._core.heap import LEAST_HEAP_BYTES, Heap, HeapDead, bind, heaps, images
 from mailfilter.policy import mended
 
-__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START", "UNSOUND", "heaps", "images", "sound"]
+__all__ = ["ABANDON", "DESCRIBE", "FAIL", "FAULT", "OPEN", "RESUME", "START", "TELL", "UNSOUND", "heaps", "images", "sound"]
 
-OPEN, START, RESUME, FAIL, ABANDON, FAULT, DESCRIBE = range(7)
+OPEN, START, RESUME, FAIL, ABANDON, FAULT, DESCRIBE, TELL = range(8)
 
 UNSOUND = ("this build of dukpy has a mistake that cannot be mended here: some texts with characters beyond U+FFFF end the "
            "session that works on them")
