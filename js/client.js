@@ -2,22 +2,36 @@
  * SmtpClient: the policy's connection to a next hop, in the words of RFC 5321.
  *
  * The program keeps the connection and knows where in the dialogue it is; what would put it out of step is
- * refused with an error (a command inside the message, a line break in an argument).
+ * refused with an error (a command inside the message, a line break in an argument). What needs an extension is in
+ * client_extensions.js, several steps as one in client_steps.js.
  */
 (function (host, global) {
     'use strict';
 
     var HANDLE = Symbol('handle of a connection');
+    /* For the library: of how many recipients the replies to a message may be. */
+    host.EXPECTED = Symbol('recipients that a message was sent for');
 
     /**
      * @param {string} host_  name, IPv4 or IPv6 address, or "unix:/path"
      * @param {number} [port=25]
+     * @param {Object} [options]  lmtp: true when the next hop speaks LMTP (RFC 2033); sourceAddress: our own address, or
+     *     [address, port]; timeouts: seconds by name, for this connection; proxyProtocol: 1 or 2 to send a header of the
+     *     PROXY protocol first, with the client's address (proxySource, proxyDestination: others)
      * @property {string} host
      * @property {number} port
+     * @property {Object} options
+     * @property {?Object} tls  facts about the connection's TLS: version, cipher, bits, sni, subject, fingerprint,
+     *     verified, resumed
      */
-    function SmtpClient(host_, port) {
+    function SmtpClient(host_, port, options) {
         this.host = String(host_);
-        this.port = port === undefined ? 25 : port | 0;
+        this.port = port === undefined || port === null ? 25 : port | 0;
+        /* Not enumerable: policies of the predecessor see host and port, and no more. */
+        Object.defineProperty(this, 'options', {
+            value: options === undefined || options === null ? {} : options, writable: true, configurable: true
+        });
+        Object.defineProperty(this, 'tls', {value: null, writable: true, configurable: true});
     }
 
     function handleOf(client) {
@@ -38,10 +52,24 @@
         if (this.port < 1 || this.port > 65535 || this.host === '') {
             throw new Error('Invalid host or port ' + this.host + ':' + this.port);
         }
-        Object.defineProperty(this, HANDLE, {
-            value: host.wait('client.connect', this.host, this.port), configurable: true
-        });
+        host.connected(this, host.wait('client.connect', this.host, this.port, this.options), null);
     };
+
+    /** For the library: `client` has this connection from now on. */
+    host.connected = function (client, handle, tls) {
+        Object.defineProperty(client, HANDLE, {value: handle, configurable: true});
+        client.tls = tls;
+    };
+
+    /** For the library: `client` has no connection any more; the handle that it had, or undefined. */
+    host.disconnected = function (client) {
+        var handle = client[HANDLE];
+        delete client[HANDLE];
+        client.tls = null;
+        return handle;
+    };
+
+    host.connectionOf = handleOf;
 
     /**
      * Waits for the next reply.
@@ -50,7 +78,11 @@
      *     reply, "Connection timed out: …"; the connection is closed then
      */
     SmtpClient.prototype.readResponse = function () {
-        var reply = host.wait('client.reply', handleOf(this));
+        return host.received(host.wait('client.reply', handleOf(this)));
+    };
+
+    /** For the library: a reply of a next hop, [code, lines, …], as a response. */
+    host.received = function (reply) {
         return host.markReceived(new global.SmtpResponse(reply[0], reply[1]));
     };
 
@@ -82,16 +114,21 @@
             host.now('client.spoil', handle);
             throw unusable;
         }
+        this[host.EXPECTED] = host.now('client.recipients', handle);
         host.wait('client.message', handle, list, reference);
     };
 
     /** Closes the connection without QUIT; harmless when there is none. */
     SmtpClient.prototype.disconnect = function () {
-        var handle = this[HANDLE];
+        var handle = host.disconnected(this);
         if (handle !== undefined) {
-            delete this[HANDLE];
             host.now('client.close', handle);
         }
+    };
+
+    /** For the library: whether there is a connection (it may have broken since). */
+    host.hasConnection = function (client) {
+        return client[HANDLE] !== undefined;
     };
 
     global.SmtpClient = SmtpClient;

@@ -275,6 +275,8 @@ interface SmtpLimits {
     foreign_commands?: number | string;
     /** Sessions of one worker that `tarpit()` and `pause()` keep waiting; further ones do not wait. Default 1000. */
     tarpits?: number | string;
+    /** Connections to next hops that one worker keeps for other sessions. Default 32. */
+    kept_connections?: number | string;
     /** For one listener: `'recipients@:587'`, `'address_connections@127.0.0.1:25'`. */
     [ofListener: `${string}@${string}`]: number | string;
 }
@@ -317,6 +319,8 @@ interface SmtpTimeouts {
     reset?: number | string;
     /** Until a next hop's reply to QUIT. Default 20. */
     quit?: number | string;
+    /** How long a connection to a next hop is kept for another session. Default 10. */
+    kept_connection?: number | string;
     /** One look-up in the DNS, with all its tries. Default 5. */
     dns?: number | string;
     /** After so long without anything to do, a session's JavaScript memory is given back until the client speaks. Default 3. */
@@ -333,11 +337,15 @@ declare class SmtpClient {
      * @param host name, IPv4 or IPv6 address, or `"unix:/path"`
      * @param port default 25
      */
-    constructor(host: string, port?: number);
+    constructor(host: string, port?: number | null, options?: SmtpClientOptions | null);
     /** Where `connect()` goes. */
     host: string;
     /** And to which port. */
     port: number;
+    /** What the constructor was given; heeded when the connection is opened. */
+    options: SmtpClientOptions;
+    /** Facts about the connection's TLS; null without. */
+    tls: SmtpTls | null;
     /**
      * Connects; every address of the host is tried. The greeting is read by `readResponse()`. Waits.
      * @throws Error "Link has been severed: ..." when no address answers in time
@@ -362,8 +370,151 @@ declare class SmtpClient {
      * @throws Error when no message is expected, a header cannot be written, or the connection is lost
      */
     sendMessage(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): void;
+    /**
+     * Sends a message by BDAT (RFC 3030), without DATA before it. It reads no reply. Waits.
+     * @throws Error as sendMessage, and when CHUNKING is not offered
+     */
+    sendChunks(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): void;
+    /** Reads what the next hop says to a message: one reply, or (LMTP, PRDR) one for each accepted recipient. Waits. */
+    readMessageResponse(): SmtpMessageResponse;
+    /** EHLO (with LMTP LHLO) and its reply. Waits. @param name default `SmtpServer.prototype.hostname` */
+    ehlo(name?: string): SmtpHelloResponse;
+    /** The parameters of an extension that the next hop offers, `""` for none; null when it does not offer it. */
+    offers(keyword: string): string | null;
+    /**
+     * STARTTLS, if it is to be; say `ehlo()` again after it. Waits.
+     * @returns null when nothing was said: the mode is off, or it is opportunistic and not offered
+     * @throws Error when TLS must be and cannot, or when the handshake fails (the connection is closed then)
+     */
+    startTls(options?: SmtpTlsMode | SmtpTlsOptions | null): SmtpReceivedResponse | null;
+    /**
+     * Proves who we are, by PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1, SCRAM-SHA-256, XOAUTH2 or OAUTHBEARER. Waits.
+     * @param secret password or token
+     * @param options `clear: true` lets the secret itself go without TLS
+     */
+    auth(mechanism: string, user: string, secret: string, options?: { clear?: boolean }): SmtpReceivedResponse;
+    /** Passes a client's AUTH on. 334 is a challenge for the client, whose line goes to `relayAuthLine`. Waits. */
+    relayAuth(mechanism: string, initialResponse?: string | null): SmtpReceivedResponse;
+    /** Passes a client's answer to a challenge on: base64, or `"*"`. Waits. */
+    relayAuthLine(line: string): SmtpReceivedResponse;
+    /** What XCLIENT and XFORWARD may tell of a session's client: NAME, ADDR, PORT, PROTO, HELO, IDENT, SOURCE. Waits. */
+    static about(server: SmtpServer, helo?: string | null): { [name: string]: string | number | null };
+    /** Tells the next hop who the client is; say `ehlo()` again after it. Waits. @returns null when it knows none of these */
+    xclient(attributes: { [name: string]: string | number | null }): SmtpReceivedResponse | null;
+    /** The same for the next hop's log, before each MAIL. Waits. */
+    xforward(attributes: { [name: string]: string | number | null }): SmtpReceivedResponse | null;
+    /**
+     * Everything up to the first MAIL: connection, greeting, EHLO (or HELO), TLS, XCLIENT, AUTH. Waits.
+     * @returns the reply to EHLO, or the one that refused; the connection is closed then
+     */
+    open(options?: SmtpOpenOptions): SmtpReceivedResponse;
+    /** What `open()` does after the greeting. Waits. */
+    hello(options?: SmtpOpenOptions): SmtpReceivedResponse;
+    /** MAIL with those parameters that are offered; SMTPUTF8, REQUIRETLS and BINARYMIME are refused where they are not. Waits. */
+    mail(path: SmtpPath): SmtpResponse;
+    /** RCPT with those parameters that are offered. Waits. */
+    rcpt(path: SmtpPath): SmtpResponse;
+    /** Sends a message after its envelope, by DATA or BDAT, and reads the reply. Waits. */
+    transfer(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): SmtpMessageResponse;
+    /** Whether `transfer()` would send this body by BDAT. */
+    prefersChunks(body?: SmtpBody | string | null): boolean;
+    /** QUIT and its reply; closes. Never throws. Waits. */
+    quit(): SmtpReceivedResponse | null;
+    /** Gives the connection to another session of this process; see `reuse` of `open()`. Never throws. */
+    release(): boolean;
     /** Closes the connection without QUIT. Harmless when there is none. */
     disconnect(): void;
+}
+
+/** How a connection to a next hop is made. */
+interface SmtpClientOptions {
+    /** It speaks LMTP (RFC 2033): LHLO, and a reply to a message for each recipient. */
+    lmtp?: boolean;
+    /** Our own address, or address and port. */
+    sourceAddress?: string | [address: string, port: number];
+    /** Timeouts of this connection; those of the policy by default. */
+    timeouts?: SmtpTimeouts;
+    /** Send a header of the PROXY protocol first, of this version: who the client is. */
+    proxyProtocol?: number;
+    /** The client in that header, where it is not the session's own. */
+    proxySource?: [address: string, port: number];
+    /** What that client has connected to. */
+    proxyDestination?: [address: string, port: number];
+}
+
+/** What TLS to a next hop shall be. */
+type SmtpTlsMode = 'off' | 'opportunistic' | 'required' | 'verified' | (string & {});
+
+/** The same with all that may be asked of a certificate. */
+interface SmtpTlsOptions {
+    /** Default: opportunistic. */
+    mode?: SmtpTlsMode;
+    /** File or folder of CA certificates, with mode verified; the system's by default. */
+    ca?: string | null;
+    /** What the certificate must name; the host by default. */
+    name?: string | null;
+    /** SHA-256 of certificates in hexadecimal, with mode verified. */
+    fingerprint?: string | string[] | null;
+}
+
+/** What `open()` and `hello()` do besides EHLO. */
+interface SmtpOpenOptions {
+    /** Our own name in EHLO; default `SmtpServer.prototype.hostname`. */
+    name?: string;
+    /** Default: off. */
+    tls?: SmtpTlsMode | SmtpTlsOptions;
+    /** Attributes of XCLIENT; an error when it is not offered. */
+    xclient?: { [name: string]: string | number | null } | null;
+    /** Arguments of `auth()`. */
+    auth?: [mechanism: string, user: string, secret: string, options?: { clear?: boolean }];
+    /** Take a connection that another session has released, and let this one be released. */
+    reuse?: boolean;
+}
+
+/** The reply to EHLO. */
+interface SmtpHelloResponse extends SmtpReceivedResponse {
+    /** Parameters by keyword in capitals; `""` for none. */
+    extensions: { [keyword: string]: string };
+}
+
+/** What a next hop says to a message. */
+interface SmtpMessageResponse extends SmtpResponse {
+    /** A reply for each accepted recipient in their order, where the next hop gives them (LMTP, PRDR). */
+    recipients?: SmtpResponse[];
+}
+
+/**
+ * One transaction whose recipients go to different next hops:
+ *
+ *     this.routes = new SmtpRoutes();
+ *     ... return this.routes.mail(path);
+ *     ... return this.routes.rcpt(path, this.clientFor(path));
+ *     ... return this.routes.transfer(headers, body);
+ */
+declare class SmtpRoutes {
+    /**
+     * @param options.disagree "defer" (default): recipients of another next hop are told 451 and come again by themselves;
+     *     "refuse": the first refusal is the reply for all; "each": a reply for each recipient, where the client wants it
+     */
+    constructor(options?: { disagree?: 'defer' | 'refuse' | 'each' });
+    /** What is done when next hops disagree. */
+    disagree: string;
+    /** The sender of the running transaction. */
+    sender: SmtpPath | null;
+    /** Each next hop that was told MAIL, and which of the accepted recipients are its. */
+    routes: Array<{ client: SmtpClient, places: number[] }>;
+    /** How many recipients were accepted. */
+    count: number;
+    /** A transaction begins. */
+    mail(path: SmtpPath): SmtpResponse;
+    /** Gives a recipient to its next hop, which has said hello already. Waits. */
+    rcpt(path: SmtpPath, client: SmtpClient): SmtpResponse;
+    /** The message goes to all of them; the transaction is over. Waits. */
+    transfer(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): SmtpMessageResponse;
+    /** Takes one next hop out of its transaction. Waits. */
+    forget(route: { client: SmtpClient, places: number[] }): void;
+    /** Ends the transaction without a message. Waits. */
+    reset(): void;
 }
 
 /** The address of a sender or recipient (RFC 5321 §4.1.2) with its parameters. */
@@ -785,6 +936,7 @@ interface MailfilterLibrary {
     SmtpHeader: typeof SmtpHeader;
     SmtpPath: typeof SmtpPath;
     SmtpResponse: typeof SmtpResponse;
+    SmtpRoutes: typeof SmtpRoutes;
     SmtpServer: typeof SmtpServer;
     Spf: typeof Spf;
     SpfResponse: typeof SpfResponse;

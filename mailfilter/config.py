@@ -134,7 +134,8 @@ class Timeouts(_Numbers):
     `message_handler` (the same for the handler after the final dot: clients wait ten minutes there).
 
     Towards the next hop: `connect`, `greeting`, `hello`, `mail`, `rcpt`, `data`, `data_block` (until it
-    takes more of the message), `data_end` (its reply to the final dot), `reset`, `quit`.
+    takes more of the message), `data_end` (its reply to the final dot), `reset`, `quit`, `tls_handshake`;
+    `kept_connection` (how long one waits for another session).
 
     The DNS: `dns` (one look-up, with all its tries).
 
@@ -161,6 +162,7 @@ class Timeouts(_Numbers):
     data_end: float = 600.0
     reset: float = 20.0
     quit: float = 20.0
+    kept_connection: float = 10.0
     dns: float = 5.0
     idle_heap: float = 3.0
     shutdown: float = 30.0
@@ -181,7 +183,8 @@ _LEAST = {"line_bytes": 512, "auth_line_bytes": 512, "recipients": 1, "message_b
           "dns_cache_entries": 0, "dns_in_flight": 1,
           "address_connections": 0, "network_connections": 0, "connection_rate": 0, "address_rate": 0, "network_rate": 0,
           "ipv4_prefix": 0, "ipv6_prefix": 0, "commands": 0, "transactions": 0, "session_recipients": 0, "session_bytes": 0,
-          "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0}
+          "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0,
+          "kept_connections": 0}
 _MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 
@@ -201,6 +204,7 @@ class Limits(_Numbers):
     `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
     rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none.
     `dns_in_flight`: look-ups that it has under way at one time; the next one is "unavailable".
+    `kept_connections`: to next hops, that wait in one worker for another session; the next one is closed.
 
     Before a session (421; counted over all workers): `address_connections`, `network_connections` of one client at one
     time; `connection_rate`, `address_rate`, `network_rate`: new ones in a minute, of all clients, of one address, of one
@@ -247,6 +251,7 @@ class Limits(_Numbers):
     early_bytes: int = 0
     foreign_commands: int = 0
     tarpits: int = 1000
+    kept_connections: int = 32
 
     _noun = "limit"
 

@@ -6,6 +6,11 @@
  *   domains   the domains to accept mail for, separated by commas (needed)
  *   maildir   folder of the Maildir to deliver into
  *   nextHop   host:port, [IPv6]:port or unix:/path of the server behind; used instead of the Maildir
+ *   nextHopTls   off, opportunistic, required or verified (off)
+ *   nextHopCa   file or folder of the CAs for verified; the system's when not set
+ *   nextHopFingerprint   SHA-256 of the certificate, instead of a CA
+ *   nextHopLmtp   whether it speaks LMTP (false)
+ *   nextHopReuse   whether a connection to it is kept for the next session (false)
  */
 var domains = Sys.setting('domains').toLowerCase().split(/[\s,]+/).filter(function (name) { return name !== ''; });
 var maildir = Sys.setting('maildir', '');
@@ -22,12 +27,24 @@ if (behind !== '' && !nextHop) {
     throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
 }
 
+var opening = {
+    tls: {
+        mode: Sys.setting('nextHopTls', 'off'), ca: Sys.setting('nextHopCa', '') || null,
+        fingerprint: Sys.setting('nextHopFingerprint', '') || null
+    },
+    reuse: Sys.setting('nextHopReuse', false)
+};
+if (['off', 'opportunistic', 'required', 'verified'].indexOf(opening.tls.mode) < 0) {
+    throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
+}
+var lmtp = Sys.setting('nextHopLmtp', false);
+
 SmtpServer.prototype.smtpMail = function (path) {
     if (!nextHop) {
         return new SmtpResponse(250, '2.1.0 Sender ok');
     }
     var opened = this.openNextHop();
-    return opened || this.relay('MAIL', 'FROM:' + path + path.parameters(this.passedOn));
+    return opened || this.withNextHop(function (client) { return client.mail(path); });
 };
 
 SmtpServer.prototype.smtpRcpt = function (path) {
@@ -38,27 +55,35 @@ SmtpServer.prototype.smtpRcpt = function (path) {
     if (!nextHop) {
         return new SmtpResponse(250, '2.1.5 Recipient ok');
     }
-    return this.relay('RCPT', 'TO:' + path);
+    if (lmtp && this.recipients.length > 0) {
+        /* One reply to the message could not say what became of two. */
+        return new SmtpResponse(451, '4.5.3 That recipient needs a transaction of its own, try again');
+    }
+    return this.withNextHop(function (client) { return client.rcpt(path); });
 };
 
-SmtpServer.prototype.smtpPreData = function () {
-    return nextHop ? this.relay('DATA') : null;
+SmtpServer.prototype.smtpPreData = function (how) {
+    this.inChunks = nextHop && how === 'BDAT' && !!this.smtpClient && this.smtpClient.offers('CHUNKING') !== null;
+    return nextHop && !this.inChunks ? this.relay('DATA') : null;
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
     if (headers === null) {
-        this.leaveNextHop();        /* it may be waiting for the message that will not come */
+        if (!this.inChunks) {
+            this.leaveNextHop();    /* it may be waiting for the message that will not come */
+        }
         return null;
     }
     if (nextHop) {
         headers.unshift(this.receivedHeader());
-        try {
-            this.smtpClient.sendMessage(headers, body);
-            return this.smtpClient.readResponse();
-        } catch (lost) {
-            this.leaveNextHop();
-            throw lost;
-        }
+        return this.withNextHop(function (client) {
+            if (this.inChunks) {
+                client.sendChunks(headers, body);
+            } else {
+                client.sendMessage(headers, body);
+            }
+            return client.readMessageResponse();
+        }.bind(this));
     }
     /* Final delivery: our Return-Path is the only one (RFC 5321 §4.4). */
     headers = headers.filter(function (header) { return header.name.toLowerCase() !== 'return-path'; });
@@ -72,27 +97,29 @@ SmtpServer.prototype.smtpRset = function () {
 };
 
 SmtpServer.prototype.cleanup = function () {
-    if (this.smtpClient) {
-        try {
-            this.relay('QUIT');
-        } catch (gone) {
-            /* It has left before us. */
-        }
-        this.leaveNextHop();
+    if (this.smtpClient && !(opening.reuse && this.smtpClient.release())) {
+        this.smtpClient.quit();
     }
 };
 
-SmtpServer.prototype.relay = function (verb, args) {
+/* Does something with the next hop; when that goes wrong the connection is left. */
+SmtpServer.prototype.withNextHop = function (work) {
     if (!this.smtpClient) {
         return new SmtpResponse(451, '4.4.2 The connection to the mail server behind was lost');
     }
     try {
-        this.smtpClient.sendCommand(verb, args);
-        return this.smtpClient.readResponse();
+        return work(this.smtpClient);
     } catch (lost) {
         this.leaveNextHop();
         throw lost;
     }
+};
+
+SmtpServer.prototype.relay = function (verb, args) {
+    return this.withNextHop(function (client) {
+        client.sendCommand(verb, args);
+        return client.readResponse();
+    });
 };
 
 /* Connects and says EHLO, once for the session. Returns a response only when that was refused. */
@@ -101,30 +128,11 @@ SmtpServer.prototype.openNextHop = function () {
     if (this.smtpClient) {
         return null;
     }
-    client = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]));
-    client.connect();
-    response = client.readResponse();
-    if (response.code === 220) {
-        client.sendCommand('EHLO', this.hostname);
-        response = client.readResponse();
-        if (response.code >= 500) {
-            client.sendCommand('HELO', this.hostname);
-            response = client.readResponse();
-        }
-    }
+    client = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]), {lmtp: lmtp});
+    response = client.open(opening);
     if (response.code >= 400) {
-        client.disconnect();
         return new SmtpResponse(451, '4.4.1 The mail server behind refused: ' + response.code + ' ' + response.message[0]);
     }
-    this.passedOn = [];
-    response.message.forEach(function (line) {
-        var keyword = line.toUpperCase().split(' ')[0];
-        if (keyword === 'SIZE') {
-            this.passedOn.push('SIZE');
-        } else if (keyword === '8BITMIME') {
-            this.passedOn.push('BODY');
-        }
-    }, this);
     this.smtpClient = client;
     return null;
 };

@@ -5,34 +5,60 @@
  * Settings:
  *   nextHop   host:port, [IPv6]:port or unix:/path of the mail server behind (needed)
  *   received  whether to add a Received header (true)
+ *   nextHopTls   off, opportunistic, required or verified (off)
+ *   nextHopCa   file or folder of the CAs for verified; the system's when not set
+ *   nextHopFingerprint   SHA-256 of the certificate, instead of a CA
+ *   nextHopLmtp   whether it speaks LMTP (false)
+ *   nextHopProxyProtocol   1 or 2 to send a header of the PROXY protocol first; 0 for none (0)
+ *   nextHopXclient   whether to say by XCLIENT who the client is; without it nothing is passed on (false)
  */
 var nextHop = Sys.setting('nextHop').match(/^(unix:.+|\[[^\]]+\]|[^:]+)(?::(\d+))?$/);
 if (!nextHop) {
     throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
 }
 var addReceived = Sys.setting('received', true);
+var tls = {
+    mode: Sys.setting('nextHopTls', 'off'), ca: Sys.setting('nextHopCa', '') || null,
+    fingerprint: Sys.setting('nextHopFingerprint', '') || null
+};
+if (['off', 'opportunistic', 'required', 'verified'].indexOf(tls.mode) < 0) {
+    throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
+}
+var options = {lmtp: Sys.setting('nextHopLmtp', false), proxyProtocol: Sys.setting('nextHopProxyProtocol', 0)};
+if ([0, 1, 2].indexOf(options.proxyProtocol) < 0) {
+    throw new Error("setting 'nextHopProxyProtocol' must be 0, 1 or 2");
+}
+var xclient = Sys.setting('nextHopXclient', false);
+/* Something must be arranged with the next hop that only EHLO makes possible. */
+var needsHello = tls.mode !== 'off' || options.lmtp || xclient;
 
-/* Sends a command and gives the next hop's reply. When that cannot be had the connection is left for good. */
-SmtpServer.prototype.relayCmd = function (verb, args) {
+/* Does something with the next hop. When that goes wrong the connection is left for good. */
+SmtpServer.prototype.withNextHop = function (work) {
     try {
-        this.smtpClient.sendCommand(verb, args);
-        return this.smtpClient.readResponse();
+        return work(this.smtpClient);
     } catch (lost) {
         this.leaveNextHop();
         throw lost;
     }
 };
 
+/* Sends a command and gives the next hop's reply. */
+SmtpServer.prototype.relayCmd = function (verb, args) {
+    return this.withNextHop(function (client) {
+        client.sendCommand(verb, args);
+        return client.readResponse();
+    });
+};
+
+/* Connects, and gives the greeting. */
 SmtpServer.prototype.openNextHop = function () {
     this.left = false;
-    this.smtpClient = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]));
-    try {
-        this.smtpClient.connect();
-        return this.smtpClient.readResponse();
-    } catch (lost) {
-        this.leaveNextHop();
-        throw lost;
-    }
+    this.smtpClient = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]),
+        options);
+    return this.withNextHop(function (client) {
+        client.connect();
+        return client.readResponse();
+    });
 };
 
 SmtpServer.prototype.leaveNextHop = function () {
@@ -40,59 +66,104 @@ SmtpServer.prototype.leaveNextHop = function () {
     this.left = true;
 };
 
+/* EHLO with all that belongs to it. Opportunistic TLS that fails is left out on a new connection. */
+SmtpServer.prototype.greetNextHop = function (hostname) {
+    var arranged = {name: this.hostname, tls: tls, xclient: xclient ? SmtpClient.about(this, hostname) : null}, response;
+    try {
+        return this.smtpClient.hello(arranged);
+    } catch (lost) {
+        this.leaveNextHop();
+        if (tls.mode !== 'opportunistic' || lost.message.indexOf('TLS handshake') !== 0) {
+            throw lost;
+        }
+    }
+    response = this.openNextHop();
+    if (response.code !== 220) {
+        return response;
+    }
+    arranged.tls = {mode: 'off', ca: null, fingerprint: null};
+    return this.withNextHop(function (client) { return client.hello(arranged); });
+};
+
+/* After we had to leave the next hop in the middle of something: begin anew with it. Null when that has worked. */
+SmtpServer.prototype.returnToNextHop = function (hostname) {
+    var response;
+    if (!this.left) {
+        return null;
+    }
+    response = this.openNextHop();
+    if (response.code === 220) {
+        response = this.proto === 'SMTP' && !needsHello ? this.relayCmd('HELO', this.hostname) : this.greetNextHop(hostname);
+    }
+    if (response.code >= 400) {
+        this.leaveNextHop();
+        return new SmtpResponse(451, '4.4.1 The mail server behind refused: ' + response.code);
+    }
+    return null;
+};
+
 SmtpServer.prototype.smtpInit = function () {
     return this.openNextHop();
 };
 
 SmtpServer.prototype.smtpHelo = function (hostname) {
-    return this.relayCmd('HELO', this.hostname);
+    var response;
+    if (!needsHello) {
+        return this.relayCmd('HELO', this.hostname);
+    }
+    response = this.greetNextHop(hostname);
+    return response.code < 300 ? new SmtpResponse(250, this.hostname) : response;
 };
 
+/* What the next hop offers is announced, as far as both of us can do it. */
 SmtpServer.prototype.smtpEhlo = function (hostname) {
-    return this.relayCmd('EHLO', this.hostname);
+    var response = this.greetNextHop(hostname);
+    if (response.code < 300 && options.lmtp) {
+        response.message.push('PRDR');          /* it has a reply for each recipient */
+    }
+    return response;
 };
 
 SmtpServer.prototype.smtpMail = function (path) {
-    var response;
-    if (this.left) {
-        /* We had to leave the next hop in the middle of something: begin anew with it. */
-        response = this.openNextHop();
-        if (response.code === 220) {
-            response = this.relayCmd(this.proto === 'ESMTP' ? 'EHLO' : 'HELO', this.hostname);
-        }
-        if (response.code >= 400) {
-            this.leaveNextHop();
-            return new SmtpResponse(451, '4.4.1 The mail server behind refused: ' + response.code);
-        }
-    }
-    return this.relayCmd('MAIL', 'FROM:' + path + path.parameters());
+    return this.returnToNextHop(this.clientname) || this.withNextHop(function (client) { return client.mail(path); });
 };
 
 SmtpServer.prototype.smtpRcpt = function (path) {
-    return this.relayCmd('RCPT', 'TO:' + path + path.parameters());
+    if (options.lmtp && this.recipients.length > 0 && !this.sender.params.PRDR) {
+        /* One reply to the message could not say what became of two. */
+        return new SmtpResponse(451, '4.5.3 That recipient needs a transaction of its own, try again');
+    }
+    return this.withNextHop(function (client) { return client.rcpt(path); });
 };
 
-/* DATA is passed on before the client is told to go ahead, so that a refusal reaches it here. */
-SmtpServer.prototype.smtpPreData = function () {
-    return this.relayCmd('DATA');
+/*
+ * DATA is passed on before the client is told to go ahead, so that a refusal reaches it here. What comes in chunks goes
+ * on in chunks where the next hop takes them.
+ */
+SmtpServer.prototype.smtpPreData = function (how) {
+    this.inChunks = how === 'BDAT' && this.smtpClient.offers('CHUNKING') !== null;
+    return this.inChunks ? null : this.relayCmd('DATA');
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
     if (headers === null) {
-        /* The engine gave the message up. The next hop waits for it and can only be left. */
-        this.leaveNextHop();
+        /* The engine gave the message up. A next hop that waits for it can only be left. */
+        if (!this.inChunks) {
+            this.leaveNextHop();
+        }
         return null;
     }
     if (addReceived) {
         headers.unshift(this.receivedHeader());
     }
-    try {
-        this.smtpClient.sendMessage(headers, body);
-        return this.smtpClient.readResponse();
-    } catch (lost) {
-        this.leaveNextHop();
-        throw lost;
-    }
+    return this.withNextHop(function (client) {
+        if (this.inChunks) {
+            client.sendChunks(headers, body);
+        } else {
+            client.sendMessage(headers, body);
+        }
+        return client.readMessageResponse();
+    }.bind(this));
 };
 
 SmtpServer.prototype.smtpRset = function () {
@@ -100,12 +171,7 @@ SmtpServer.prototype.smtpRset = function () {
 };
 
 SmtpServer.prototype.cleanup = function () {
-    if (this.smtpClient && !this.left) {
-        try {
-            this.relayCmd('QUIT');
-        } catch (gone) {
-            /* It has left before us. */
-        }
-        this.smtpClient.disconnect();
+    if (this.smtpClient) {
+        this.smtpClient.quit();
     }
 };

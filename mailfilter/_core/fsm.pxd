@@ -36,22 +36,36 @@ cpdef enum:
     NH_RCPT = 3
     NH_DATA = 4         # DATA was sent, its reply has not come
     NH_SENDING = 5      # 354 has come, the message is being sent
-    NH_FINAL = 6        # the final dot was sent, the reply has not come
-    NH_CLOSED = 7
-    NH_COUNT = 8
+    NH_CHUNKS = 6       # a part of the message was sent by BDAT, and another is to come
+    NH_FINAL = 7        # the end of the message was sent, the reply (or the last of several) has not come
+    NH_AUTH = 8         # AUTH or a line of its exchange was sent, the reply has not come
+    NH_CHALLENGE = 9    # 334 has come, a line is to be sent
+    NH_STARTTLS = 10    # STARTTLS was sent, its reply has not come
+    NH_TLS = 11         # the next hop waits for TLS
+    NH_XCLIENT = 12     # XCLIENT was sent, its reply has not come
+    NH_CLOSED = 13
+    NH_COUNT = 14
 
 cpdef enum:
     NI_GREETED = 0      # the greeting has come, whichever code
-    NI_HELLO = 1        # HELO, EHLO or RSET was accepted
+    NI_HELLO = 1        # HELO, EHLO, LHLO or RSET was accepted
     NI_MAIL = 2
     NI_RCPT = 3
     NI_DATA = 4         # DATA was sent
     NI_GO = 5           # 354
     NI_NO_GO = 6        # DATA was refused
-    NI_END = 7          # the final dot was sent
-    NI_DONE = 8         # the reply to the message has come, whichever code
-    NI_CLOSE = 9
-    NI_COUNT = 10
+    NI_CHUNK = 7        # a chunk that is not the last was sent
+    NI_REFUSED = 8      # a chunk was refused
+    NI_END = 9          # the final dot or the last chunk was sent
+    NI_DONE = 10        # the reply to the message has come, whichever code
+    NI_AUTH = 11        # AUTH was sent, or the line that a challenge asks for
+    NI_CHALLENGE = 12   # 334 to AUTH
+    NI_STARTTLS = 13    # STARTTLS was sent
+    NI_SECURE = 14      # STARTTLS was accepted
+    NI_XCLIENT = 15     # XCLIENT was sent
+    NI_ANSWERED = 16    # the reply to one of these three has come, and the dialogue goes on; or TLS is there
+    NI_CLOSE = 17
+    NI_COUNT = 18
 
 
 cdef class Transaction:

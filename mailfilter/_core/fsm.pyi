@@ -27,7 +27,13 @@ NH_MAIL: int
 NH_RCPT: int
 NH_DATA: int
 NH_SENDING: int
+NH_CHUNKS: int
 NH_FINAL: int
+NH_AUTH: int
+NH_CHALLENGE: int
+NH_STARTTLS: int
+NH_TLS: int
+NH_XCLIENT: int
 NH_CLOSED: int
 NH_COUNT: int
 NI_GREETED: int
@@ -37,8 +43,16 @@ NI_RCPT: int
 NI_DATA: int
 NI_GO: int
 NI_NO_GO: int
+NI_CHUNK: int
+NI_REFUSED: int
 NI_END: int
 NI_DONE: int
+NI_AUTH: int
+NI_CHALLENGE: int
+NI_STARTTLS: int
+NI_SECURE: int
+NI_XCLIENT: int
+NI_ANSWERED: int
 NI_CLOSE: int
 NI_COUNT: int
 STATE_NAMES: tuple[str, ...]

@@ -123,9 +123,11 @@ SERVER_TABLE = {
     (ST_TLS, IN_CLOSE): ST_CLOSED,
 }
 
-CLIENT_STATE_NAMES = ("GREETING", "READY", "MAIL", "RCPT", "DATA", "SENDING", "FINAL", "CLOSED")
-CLIENT_INPUT_NAMES = ("greeted", "hello or reset", "MAIL", "RCPT", "DATA sent", "354", "DATA refused", "final dot sent",
-                      "message answered", "close")
+CLIENT_STATE_NAMES = ("GREETING", "READY", "MAIL", "RCPT", "DATA", "SENDING", "CHUNKS", "FINAL", "AUTH", "CHALLENGE",
+                      "STARTTLS", "TLS", "XCLIENT", "CLOSED")
+CLIENT_INPUT_NAMES = ("greeted", "hello or reset", "MAIL", "RCPT", "DATA sent", "354", "DATA refused", "chunk sent",
+                      "chunk refused", "end sent", "message answered", "AUTH or its line sent", "334 to AUTH",
+                      "STARTTLS sent", "STARTTLS accepted", "XCLIENT sent", "answered or TLS started", "close")
 
 CLIENT_TABLE = {
     (NH_GREETING, NI_GREETED): NH_READY,
@@ -134,6 +136,9 @@ CLIENT_TABLE = {
     (NH_READY, NI_HELLO): NH_READY,
     (NH_READY, NI_MAIL): NH_MAIL,
     (NH_READY, NI_DATA): NH_DATA,
+    (NH_READY, NI_AUTH): NH_AUTH,
+    (NH_READY, NI_STARTTLS): NH_STARTTLS,
+    (NH_READY, NI_XCLIENT): NH_XCLIENT,
     (NH_READY, NI_CLOSE): NH_CLOSED,
 
     (NH_MAIL, NI_HELLO): NH_READY,
@@ -146,6 +151,8 @@ CLIENT_TABLE = {
     (NH_RCPT, NI_MAIL): NH_MAIL,
     (NH_RCPT, NI_RCPT): NH_RCPT,
     (NH_RCPT, NI_DATA): NH_DATA,
+    (NH_RCPT, NI_CHUNK): NH_CHUNKS,
+    (NH_RCPT, NI_END): NH_FINAL,
     (NH_RCPT, NI_CLOSE): NH_CLOSED,
 
     # What was sent before DATA and is answered now moves the state that DATA falls back to: see ClientMachine.
@@ -155,8 +162,33 @@ CLIENT_TABLE = {
     (NH_SENDING, NI_END): NH_FINAL,
     (NH_SENDING, NI_CLOSE): NH_CLOSED,
 
+    # A refused chunk leaves the next hop in a state that only RSET makes known again (RFC 3030 §2).
+    (NH_CHUNKS, NI_CHUNK): NH_CHUNKS,
+    (NH_CHUNKS, NI_END): NH_FINAL,
+    (NH_CHUNKS, NI_REFUSED): NH_READY,
+    (NH_CHUNKS, NI_HELLO): NH_READY,
+    (NH_CHUNKS, NI_CLOSE): NH_CLOSED,
+
+    (NH_FINAL, NI_REFUSED): NH_READY,
     (NH_FINAL, NI_DONE): NH_READY,
     (NH_FINAL, NI_CLOSE): NH_CLOSED,
+
+    (NH_AUTH, NI_CHALLENGE): NH_CHALLENGE,
+    (NH_AUTH, NI_ANSWERED): NH_READY,
+    (NH_AUTH, NI_CLOSE): NH_CLOSED,
+
+    (NH_CHALLENGE, NI_AUTH): NH_AUTH,
+    (NH_CHALLENGE, NI_CLOSE): NH_CLOSED,
+
+    (NH_STARTTLS, NI_SECURE): NH_TLS,
+    (NH_STARTTLS, NI_ANSWERED): NH_READY,
+    (NH_STARTTLS, NI_CLOSE): NH_CLOSED,
+
+    (NH_TLS, NI_ANSWERED): NH_READY,
+    (NH_TLS, NI_CLOSE): NH_CLOSED,
+
+    (NH_XCLIENT, NI_ANSWERED): NH_READY,
+    (NH_XCLIENT, NI_CLOSE): NH_CLOSED,
 }
 
 cdef signed char[ST_COUNT][IN_COUNT] _server

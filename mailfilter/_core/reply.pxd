@@ -24,3 +24,6 @@ cdef class ReplyParser:
 
 
 cdef int reply_write(WriteBuffer out, int code, object lines, bytes enhanced) except -1
+
+
+cdef dict reply_extensions(Reply reply)

@@ -18,7 +18,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from mailfilter._core.buffer cimport ENDS_LF, LINE_LONG, LINE_NONE, LineBuffer, WriteBuffer
-from mailfilter._core.chars cimport CHAR_UNPRINTABLE, char_is
+from mailfilter._core.chars cimport CHAR_KEYWORD, CHAR_UNPRINTABLE, char_is
 from mailfilter._core.span cimport Span
 
 cdef extern from *:
@@ -254,3 +254,24 @@ cdef int _code(Span line) noexcept nogil:
     if line.len > 3 and line.ptr[3] != b' ' and line.ptr[3] != b'-':
         return 0
     return (line.ptr[0] - 48) * 100 + (line.ptr[1] - 48) * 10 + (line.ptr[2] - 48)
+
+
+cdef dict reply_extensions(Reply reply):
+    """{keyword in capitals: what follows it} of a reply to EHLO (RFC 5321 §4.1.1.1). A line that names none is left
+    out; of a keyword that comes twice the first counts. "AUTH=LOGIN" is how some once wrote AUTH."""
+    cdef dict found = {}
+    cdef bytes line, word, rest
+    cdef Py_ssize_t i
+    for line in reply.lines[1:]:
+        word, _, rest = line.strip().partition(b" ")
+        word = word.upper()
+        if word[:5] == b"AUTH=":
+            rest = word[5:] + b" " + rest
+            word = b"AUTH"
+        for i in range(len(word)):
+            if not char_is(word[i], CHAR_KEYWORD) and word[i] != b'-':
+                break
+        else:
+            if word:
+                found.setdefault(word, rest.strip())
+    return found

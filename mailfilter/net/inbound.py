@@ -9,6 +9,7 @@ Must not know: JavaScript values, SMTP syntax.
 """
 import asyncio
 import traceback
+from functools import partial
 
 from mailfilter import log as logs
 from mailfilter import metrics
@@ -18,12 +19,11 @@ from mailfilter.errors import PolicyError
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
-from mailfilter.net import tls_inbound
+from mailfilter.net import next_hops, tls_inbound
 from mailfilter.net.admission import REFUSALS
 from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.extended import EXTENDED, Extended
-from mailfilter.net.outbound import NextHop
 from mailfilter.net.restraint import Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
@@ -144,7 +144,8 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         self.context = SessionContext(
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
-            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=self._open_next_hop,
+            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=partial(next_hops.next_hop, self),
+            make_tls=next_hops.demands, pool=worker.pool,
             tarpit=worker.tarpit, limits_changed=self._limits_changed)
         self.context.tls = self.tls
         if self.tls is not None:
@@ -527,9 +528,18 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         self._offer()
         self._look_again(0.001)
 
-    def _open_next_hop(self, host, port):
-        return NextHop(self.worker.loop, host, port, self.timeouts, self.log, self.session_id,
-                       self._debug_line is not None)
+    @property
+    def local(self):
+        """(address, port) that the client has connected to; None for a UNIX socket."""
+        if self.proxied is not None and self.proxied.source:
+            return self.proxied.destination
+        name = self.transport.get_extra_info("sockname") if self.transport is not None else None
+        return (name[0], name[1]) if isinstance(name, tuple) and name else None
+
+    @property
+    def debugging(self):
+        """Whether the dialogue is logged."""
+        return self._debug_line is not None
 
     # The end.
 

@@ -4,18 +4,26 @@ Everything SMTP (which command is possible, what is a reply, is the dialogue in 
 this file connects, writes, waits and watches the clock. It speaks callbacks, because a policy waits for one thing
 at a time and a callback costs less than a task.
 
-Must not know: JavaScript, the client's side.
+What of a message is one chunk of BDAT is decided here, too, as it is a matter of what comes out of the spool.
+
+Must not know: JavaScript, the client's side, what TLS demands are (net/tls.py), which connections are kept (net/pool.py).
 """
 import asyncio
 from collections import deque
+from functools import partial
 
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core.client import Client, ClientError
-from mailfilter._core.fsm import NH_FINAL, NH_MAIL
+from mailfilter._core.fsm import NH_CHUNKS, NH_FINAL, NH_MAIL, NH_RCPT, NH_TLS
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceTimeout, ServiceUnavailable
+from mailfilter.net.tls_stream import upgrade
 
-__all__ = ["NextHop", "NotNow"]
+__all__ = ["CHUNK_BYTES", "NextHop", "NotNow"]
+
+CHUNK_BYTES = 262144
+"""A message that goes out by BDAT is cut into chunks of this size or a little more: a next hop that does not want it can
+say so before it has all of it."""
 
 
 class NotNow(MailfilterError):
@@ -26,35 +34,47 @@ class NotNow(MailfilterError):
 _PATIENCE = {b"HELO": "hello", b"EHLO": "hello", b"LHLO": "hello", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
              b"RSET": "reset", b"QUIT": "quit"}
 _LATE = {name: metrics.slot("timeouts_total", name) for name in (*_PATIENCE.values(), "greeting", "data_block", "data_end")}
+_HANDSHAKES = {outcome: metrics.slot("next_hop_tls_total", outcome) for outcome in ("full", "resumed", "failed")}
+_OPENED, _FAILED = (metrics.slot("next_hop_connections_total", outcome) for outcome in ("opened", "failed"))
 _NOT_CONNECTED = metrics.slot("timeouts_total", "connect")
 
 
 class NextHop(asyncio.Protocol):
     """A connection to `host`:`port` (or host "unix:/path"), closed until connect().
 
+    lmtp: whether it speaks LMTP. source: our own (address, port), or None. preface: octets in front of everything, a header
+    of the PROXY protocol. tls: facts of the connection's TLS, or None.
     touched, beyond_recall: set to False by whoever wants to know whether anything is sent from now on, and whether a whole
         message is, which the next hop may have accepted whatever happens then.
+    on_idle_end: set by a pool that keeps the connection while nobody uses it; called when it says or does anything.
     Errors: ServiceUnavailable (connection), ServiceTimeout, ServiceProtocolError (what came is no SMTP), NotNow,
     ValueError-like texts for arguments that cannot be sent are NotNow too.
     """
 
-    def __init__(self, loop, host, port, timeouts, log=None, session_id="-", debug=False):
+    def __init__(self, loop, host, port, timeouts, log=None, session_id="-", debug=False, *, lmtp=False, source=None,
+                 preface=b""):
         self.loop = loop
         self.host = host
         self.port = port
         self.timeouts = timeouts
+        self.source = source
+        self.preface = preface
         self.touched = True
         self.beyond_recall = False
+        self.tls = None
+        self.on_idle_end = None
         self._log = log
         self._session_id = session_id
         self._debug = debug
-        self._client = Client()
+        self._client = Client(lmtp=lmtp)
         self._transport = None
         self._task = None
         self._receiver = None           # called with (reply, error) when the awaited reply is there
         self._sender = None             # called with (error) when the message has been handed over
-        self._chunks = None
+        self._chunks = None             # what of the message is not written yet
+        self._by_chunks = False         # it goes out by BDAT: _chunks gives (pieces, octets, whether it is the last)
         self._writable = True
+        self._upgraded = None           # called with (reply, error) when STARTTLS is refused or TLS is there
         self._timer = None
         self._patience = deque()        # names of timeouts, one for each reply that is still to come
         self._why_closed = None
@@ -76,6 +96,40 @@ class NextHop(asyncio.Protocol):
         """Whether the next hop has a transaction open, a message that has not ended included."""
         return NH_MAIL <= self._client.state < NH_FINAL
 
+    @property
+    def extensions(self):
+        """What it offers: parameters by keyword in capitals, bytes."""
+        return self._client.extensions
+
+    @property
+    def lmtp(self):
+        """Whether it speaks LMTP."""
+        return self._client.lmtp
+
+    @property
+    def recipients(self):
+        """How many recipients it has accepted in this transaction."""
+        return self._client.recipients
+
+    @property
+    def pristine(self):
+        """Whether somebody else's transaction could follow on this connection."""
+        return (self._transport is not None and self._why_closed is None and self._receiver is None
+                and self._sender is None and self._chunks is None and not self.preface and self._client.pristine)
+
+    def adopt(self, timeouts, log, session_id, debug):
+        """It belongs to this session from now on."""
+        self.timeouts = timeouts
+        self._log = log
+        self._session_id = session_id
+        self._debug = debug
+        self.touched = True
+        self.beyond_recall = False
+
+    def lend(self, other):
+        """Another connection takes this one's place in its session."""
+        other.adopt(self.timeouts, self._log, self._session_id, self._debug)
+
     # Opening and closing.
 
     def connect(self, done):
@@ -90,7 +144,7 @@ class NextHop(asyncio.Protocol):
                 if self.host.startswith("unix:"):
                     await self.loop.create_unix_connection(lambda: self, self.host[5:])
                 else:
-                    await self.loop.create_connection(lambda: self, self.host, self.port)
+                    await self.loop.create_connection(lambda: self, self.host, self.port, local_addr=self.source)
         except TimeoutError:
             metrics.count(_NOT_CONNECTED)
             error = ServiceTimeout(f"Link has been severed: {self.name} did not answer within {seconds:g} s")
@@ -98,6 +152,7 @@ class NextHop(asyncio.Protocol):
             error = ServiceUnavailable(f"Link has been severed: {self.name}: {problem}")
         else:
             error = None
+        metrics.count(_OPENED if error is None else _FAILED)
         self._task = None
         done(error)
 
@@ -106,11 +161,29 @@ class NextHop(asyncio.Protocol):
         self._transport = transport
         if self._why_closed is not None:
             transport.abort()
+        elif self.preface:
+            transport.write(self.preface)
 
     def close(self):
         """Close at once, without QUIT; whoever waits is not called any more. Harmless when closed."""
-        self._receiver = self._sender = self._chunks = None
+        self._receiver = self._sender = self._chunks = self._upgraded = None
         self._shut("it was closed")
+
+    def leave(self):
+        """Say QUIT, and close without waiting for the reply."""
+        self._receiver = self._sender = self._chunks = self._upgraded = None
+        if self._why_closed is None and self._transport is not None:
+            try:
+                self._write(self._client.command(b"QUIT"))
+            except ClientError:
+                pass
+            else:
+                self._why_closed = "QUIT was sent"
+                self._client.eof()
+                self._transport.close()
+                self._transport = None
+                return
+        self.close()
 
     def spoil(self, why):
         """Close because the dialogue cannot be continued, for the reason given."""
@@ -137,6 +210,8 @@ class NextHop(asyncio.Protocol):
         if self._why_closed is None:
             self._why_closed = f"the next hop closed the connection{f' ({error})' if error else ''}"
             self._client.eof()
+        if self.on_idle_end is not None:
+            self.on_idle_end()
         self._deliver()
         self._report(ServiceUnavailable(f"Input/output error: {self.name}: {self._why_closed}"))
 
@@ -150,8 +225,20 @@ class NextHop(asyncio.Protocol):
         except (ClientError, ValueError) as error:
             raise NotNow(f"{verb.decode('ascii', 'replace')}: {error}") from None
         self.touched = True
-        self._patience.append(_PATIENCE.get(verb.upper(), "hello"))
-        self._write(data)
+        self._patience.append(_PATIENCE.get(verb[:4].upper(), "hello"))
+        if data:
+            self._write(data)
+
+    def auth_line(self, line):
+        """Write the answer to a challenge of AUTH: base64, or b"*" to give the exchange up."""
+        self._need_open()
+        try:
+            data = self._client.auth_line(line)
+        except (ClientError, ValueError) as error:
+            raise NotNow(f"AUTH: {error}") from None
+        self.touched = True
+        self._patience.append("hello")
+        self._write(data, b"(answer to a challenge)")
 
     def receive(self, done):
         """The next reply if it is there; otherwise None, and done(reply, error) is called later."""
@@ -162,12 +249,12 @@ class NextHop(asyncio.Protocol):
         if self._client.outstanding == 0:
             raise NotNow(f"no reply of {self.name} is to be expected: send a command first")
         self._receiver = done
-        self._start_timer(self._patience[0] if self._patience else "hello")
+        self._start_timer(self._patience[0] if self._patience else "data_end" if self._client.in_message else "hello")
         return None
 
     def stop_receiving(self):
         """Whoever waits for a reply waits no longer."""
-        self._receiver = None
+        self._receiver = self._upgraded = None
         self._stop_timer()
 
     def resync(self):
@@ -178,6 +265,8 @@ class NextHop(asyncio.Protocol):
                 self.spoil("the policy failed in the middle of a message")
             else:
                 self._client.resync()
+                if self._client.failed is not None:
+                    self._shut(self._client.failed)
 
     def data_received(self, data):
         """asyncio: octets from the next hop."""
@@ -185,9 +274,17 @@ class NextHop(asyncio.Protocol):
             for line in data.split(b"\n"):
                 if line:
                     self._log.write(logs.INFO, self._session_id, b"next hop > " + line.rstrip(b"\r"))
+        if self.on_idle_end is not None:
+            self.on_idle_end()          # nobody asked it anything, so that nothing it says can be right
+            return
         self._client.feed(data)
+        output = self._client.take_output()
+        if output:
+            self._write(output)
+        if self._by_chunks and self._chunks is not None and self._writable:
+            self._go_on()
         self._deliver()
-        if self._client.failed is not None and self._receiver is not None:
+        if self._client.failed is not None and (self._receiver is not None or self._sender is not None):
             self._fail_protocol()
 
     def _take(self):
@@ -218,7 +315,54 @@ class NextHop(asyncio.Protocol):
     def _fail_protocol(self):
         failed = self._client.failed
         self._shut(failed)
-        self._report(ServiceProtocolError(f"Protocol error: {self.name}: {failed}"))
+        if failed.startswith("protocol error"):
+            self._report(ServiceProtocolError(f"Protocol error: {self.name}: {failed}"))
+        else:
+            self._report(ServiceUnavailable(f"Input/output error: {self.name}: {failed}"))
+
+    # TLS.
+
+    def start_tls(self, tls, done):
+        """STARTTLS and the handshake (tls: a ClientTls). done(reply, error) is called later: with the reply 220 when
+        TLS is there, with another one when it was refused, with an error when the connection is lost by it."""
+        self._need_open()
+        try:
+            data = self._client.starttls()
+        except ClientError as error:
+            raise NotNow(f"STARTTLS: {error}") from None
+        self.touched = True
+        self._patience.append("hello")
+        self._write(data)
+        self._upgraded = done
+        self._receiver = partial(self._starttls_answered, tls)
+        self._start_timer("hello")
+
+    def _starttls_answered(self, tls, reply, error):
+        if error is None and self._client.state == NH_TLS:
+            # At once: whatever the next hop sends from now on is TLS, or nothing.
+            self._transport = upgrade(self.loop, self._transport, self, tls, partial(self._shaken, reply),
+                                      seconds=self.timeouts.tls_handshake, host=self.host)
+            return
+        done, self._upgraded = self._upgraded, None
+        if error is None and self._client.failed is not None and reply.code < 400:
+            failed, reply = self._client.failed, None
+            self._shut(failed)
+            error = ServiceProtocolError(f"Protocol error: {self.name}: {failed}")
+        if done is not None:
+            done(reply, error)
+
+    def _shaken(self, reply, error):
+        done, self._upgraded = self._upgraded, None
+        if error is not None:
+            metrics.count(_HANDSHAKES["failed"])
+            self._shut(f"the TLS handshake failed: {error}")
+            error, reply = ServiceUnavailable(f"TLS handshake with {self.name} failed: {error}"), None
+        elif self._why_closed is None:
+            self.tls = self._transport.facts
+            metrics.count(_HANDSHAKES["resumed" if self.tls["resumed"] else "full"])
+            self._client.tls_started()
+        if done is not None:
+            done(reply, error)
 
     # The message.
 
@@ -235,8 +379,25 @@ class NextHop(asyncio.Protocol):
         """Write the chunks and the final dot after begin_message(). True when all is handed over at once;
         otherwise False, and done(error or None) is called later."""
         self._chunks = chunks
-        self._patience.append("data_end")
+        self._by_chunks = False
         if self._pump():
+            return True
+        self._sender = done
+        return False
+
+    def send_chunks(self, chunks, done):
+        """Write a whole message, as it is, by BDAT (RFC 3030), without DATA before it. Otherwise as send_message(). A
+        refusal of a part ends it like the last chunk: what is left is not sent, and the refusal is the next reply."""
+        self._need_open()
+        if not self._client.may_chunk:
+            try:
+                self._client.chunk(0, False)
+            except ClientError as error:
+                raise NotNow(f"BDAT: {error}") from None
+        self.touched = True
+        self._chunks = _gathered(chunks)
+        self._by_chunks = True
+        if self._pump_chunks():
             return True
         self._sender = done
         return False
@@ -259,7 +420,35 @@ class NextHop(asyncio.Protocol):
         except ClientError as error:            # it said something out of turn while the message was on its way
             self.spoil(str(error))
             raise ServiceUnavailable(f"Input/output error: {self.name}: {error}") from None
+        self._patience.extend(["data_end"] * max(self._client.recipients if self.lmtp else 1, 1))
         return True
+
+    def _pump_chunks(self):
+        client = self._client
+        while True:
+            if client.state not in (NH_RCPT, NH_CHUNKS):
+                self._chunks = None
+                if client.failed is None:
+                    return True                 # a chunk was refused; its reply waits to be read
+                raise ServiceUnavailable(f"Input/output error: {self.name}: {client.failed}")
+            if not client.may_chunk or not self._writable:
+                self._start_timer("data_block")
+                return False
+            try:
+                pieces, size, last = next(self._chunks)
+            except OSError as error:            # nothing is half sent: the next hop forgets it with RSET
+                self._chunks = None
+                client.resync()
+                raise ServiceUnavailable(
+                    f"Input/output error: the message could not be read: {error.strerror}") from error
+            self._write(client.chunk(size, last))
+            for piece in pieces:
+                self._write(piece)
+            if last:
+                self._chunks = None
+                self.beyond_recall = True
+                self._patience.extend(["data_end"] * max(client.recipients if self.lmtp else 1, 1))
+                return True
 
     def pause_writing(self):
         """asyncio: the write buffer is full."""
@@ -268,13 +457,19 @@ class NextHop(asyncio.Protocol):
     def resume_writing(self):
         """asyncio: there is room in the write buffer again."""
         self._writable = True
-        if self._chunks is None or self._transport is None:
-            return
+        if self._chunks is not None and self._transport is not None:
+            self._go_on()
+
+    def _go_on(self):
+        """Write more of the message."""
         self._stop_timer()
         try:
-            finished = self._pump()
-        except ServiceUnavailable:
-            return                              # spoil() has told the sender
+            finished = self._pump_chunks() if self._by_chunks else self._pump()
+        except ServiceUnavailable as error:
+            done, self._sender = self._sender, None
+            if done is not None:                # spool errors of DATA were told by spoil()
+                done(error)
+            return
         if finished:
             done, self._sender = self._sender, None
             if done is not None:
@@ -287,9 +482,11 @@ class NextHop(asyncio.Protocol):
             raise ServiceUnavailable("Transport endpoint is not connected: "
                                      f"{self.name}: {self._why_closed or 'it was never opened'}")
 
-    def _write(self, data):
+    def _write(self, data, shown=None):
         if self._debug:
-            for line in data.split(b"\r\n", 8)[:8]:
+            for line in (shown or data).split(b"\r\n", 8)[:8]:
+                if line[:5].upper() == b"AUTH ":        # nothing secret behind the mechanism
+                    line = b" ".join(line.split(b" ", 2)[:2])
                 if line:
                     self._log.write(logs.INFO, self._session_id, b"next hop < " + line[:512])
         if self._transport is None:
@@ -321,3 +518,15 @@ class NextHop(asyncio.Protocol):
         self._timer = None
         self._shut(f"no answer within {seconds:g} s ({name})")
         self._report(ServiceTimeout(f"Connection timed out: {self.name}: no answer within {seconds:g} s ({name})"))
+
+
+def _gathered(chunks):
+    """Pieces of CHUNK_BYTES or a little more, as (list of bytes, octets, whether it is the last)."""
+    pieces, size = [], 0
+    for chunk in chunks:
+        if size >= CHUNK_BYTES:
+            yield pieces, size, False
+            pieces, size = [], 0
+        pieces.append(chunk)
+        size += len(chunk)
+    yield pieces, size, True

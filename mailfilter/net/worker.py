@@ -26,6 +26,7 @@ from mailfilter.net import notify
 from mailfilter.net.admission import Admission
 from mailfilter.net.entrance import Entrance, trusted_networks
 from mailfilter.net.listeners import BACKLOG
+from mailfilter.net.pool import Pool
 from mailfilter.net.tarpit import Tarpit
 from mailfilter.net.terms import Edition
 from mailfilter.policy.engine import heaps, images
@@ -84,6 +85,7 @@ class Worker:
         settings: what a policy reads with Sys.setting; a mapping.
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
         resolver: looks names up; None before `run`.
+        pool: connections to next hops that wait for another session; None before `run`.
         loop: the event loop; None before `run`.
         draining: whether the end has begun; sessions end after their transaction.
         connections: the live sessions.
@@ -112,6 +114,7 @@ class Worker:
         self.settings = settings if settings is not None else {}
         self.spool_directory = spool_directory
         self.resolver = None
+        self.pool = None
         self.loop = None
         self.draining = False
         self.connections = set()
@@ -270,6 +273,7 @@ class Worker:
         if self.tls is not None and number == 0:
             self.tls.warn_of_unreadable()
         self.admission.start(self.loop)
+        self.pool = Pool(self.loop, self.limits.kept_connections, self.timeouts.kept_connection)
         for listener in listeners:
             await self._accept_on(listener, number)
         metrics.put(_ACCEPTING, 1)
@@ -414,6 +418,7 @@ class Worker:
             for inbound in list(self.connections):
                 inbound.abort()
             await self._until_empty(_ABORT_S)
+        self.pool.close()
         close = getattr(self.resolver, "close", None)
         if close is not None:
             closing = close()

@@ -1,39 +1,66 @@
 """Operations of SmtpClient: the session's connections to next hops.
 
 What a connection can do is the business of the object that context.open_next_hop() gives (net/outbound.py);
-here its calls become answers and errors for the policy.
+here its calls become answers and errors for the policy. How a client proves who it is: client_auth.py.
 """
 from mailfilter._core.heap import UNDEFINED
-from mailfilter.errors import ServiceUnavailable
+from mailfilter.errors import MailfilterError, ServiceUnavailable
 from mailfilter.mail.octets import octets
+from mailfilter.mail.xtext import xtext
 from mailfilter.policy.message_operations import outgoing_chunks
 from mailfilter.policy.operation import PENDING
 
-__all__ = ["close", "command", "connect", "message", "reply", "spoil"]
+__all__ = ["answer", "chunks", "close", "command", "connect", "extensions", "hop_of", "impersonate", "keep", "message",
+           "recipients", "reply", "response", "reuse", "spoil", "starttls"]
 
 NEXT_HOPS_LIMIT = 32
 """Connections of one session to next hops at one time."""
 
+_OPTIONS = frozenset(("lmtp", "sourceAddress", "timeouts", "proxyProtocol", "proxySource", "proxyDestination"))
+_TLS_OPTIONS = frozenset(("mode", "ca", "name", "fingerprint"))
 
-def _hop(context, handle):
+
+def hop_of(context, handle):
+    """The connection with this handle; ServiceUnavailable when it is closed."""
     hop = context.next_hops.get(handle)
     if hop is None:
         raise ServiceUnavailable("Transport endpoint is not connected")
     return hop
 
 
-def connect(context, waiting, host, port):
-    """Open a connection; its handle."""
+def response(reply):
+    """A reply as JavaScript gets it: [code, [line, …]]."""
+    return [reply.code, reply.lines]
+
+
+def _known(options, names, what):
+    """The options that are set; MailfilterError for one that does not exist."""
+    for name in options:
+        if name not in names:
+            raise MailfilterError(f"Invalid argument: there is no {what} {name!r}; known are {', '.join(sorted(names))}")
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _new_hop(context, host, port, options):
+    """A connection that is not open yet, of the options of an SmtpClient."""
     if len(context.next_hops) >= NEXT_HOPS_LIMIT:
         raise ServiceUnavailable(f"Link has been severed: the session has {NEXT_HOPS_LIMIT} connections already")
-    hop = context.open_next_hop(host, int(port))
+    return context.open_next_hop(host, int(port), _known(options, _OPTIONS, "option"))
+
+
+def _register(context, hop):
     context.last_hop += 1
-    handle = context.last_hop
+    context.next_hops[context.last_hop] = hop
+    return context.last_hop
+
+
+def connect(context, waiting, host, port, options):
+    """Open a connection; its handle."""
+    hop = _new_hop(context, host, port, options)
 
     def connected(error):
         if error is None:
-            context.next_hops[handle] = hop
-            waiting.done(handle)
+            waiting.done(_register(context, hop))
         else:
             waiting.failed(error)
 
@@ -44,51 +71,110 @@ def connect(context, waiting, host, port):
 
 def command(context, handle, verb, arguments):
     """Send a command."""
-    _hop(context, handle).command(octets(verb), None if arguments is None else octets(arguments))
+    hop_of(context, handle).command(octets(verb), None if arguments is None else octets(arguments))
     return UNDEFINED
 
 
-def _response(reply):
-    return [reply.code, reply.lines]
+def answer(context, handle, line):
+    """Send the answer to a challenge of AUTH, in base64 already, or "*"."""
+    hop_of(context, handle).auth_line(octets(line))
+    return UNDEFINED
 
 
 def reply(context, waiting, handle):
     """The next reply: [code, [line, …]]."""
-    hop = _hop(context, handle)
+    hop = hop_of(context, handle)
 
     def received(answer, error):
         if error is None:
-            waiting.done(_response(answer))
+            waiting.done(response(answer))
         else:
             waiting.failed(error)
 
     answer = hop.receive(received)
     if answer is not None:
-        return _response(answer)
+        return response(answer)
     waiting.on_cancel = hop.stop_receiving
     return PENDING
 
 
-def message(context, waiting, handle, headers, body):
-    """Send a message with its final dot. A header that cannot be written costs the connection (D3)."""
-    hop = _hop(context, handle)
-    hop.begin_message()
-    try:
-        chunks = outgoing_chunks(context, headers, body, wire=True)
-    except BaseException:
-        hop.spoil("a message that could not be written")
-        raise
+def extensions(context, handle):
+    """What the next hop offers: [keyword, parameters, …]."""
+    flat = []
+    for pair in hop_of(context, handle).extensions.items():
+        flat += pair
+    return flat
 
+
+def recipients(context, handle):
+    """How many recipients the next hop has accepted in the running transaction."""
+    return hop_of(context, handle).recipients
+
+
+def starttls(context, waiting, handle, options):
+    """STARTTLS and the handshake: [code, [line, …], facts or null]."""
+    hop = hop_of(context, handle)
+    tls = context.make_tls(_known(options, _TLS_OPTIONS, "TLS option"))
+
+    def upgraded(answer, error):
+        if error is None:
+            waiting.done([*response(answer), hop.tls])
+        else:
+            waiting.failed(error)
+
+    hop.start_tls(tls, upgraded)
+    waiting.on_cancel = hop.stop_receiving
+    return PENDING
+
+
+def impersonate(context, handle, verb, attributes):
+    """Send XCLIENT or XFORWARD with those of the attributes (name, text or null, …) that the next hop knows; whether
+    there was one."""
+    hop = hop_of(context, handle)
+    verb = octets(verb).upper()
+    known = (hop.extensions.get(verb) or b"").upper().split()
+    words = []
+    for name, value in zip(attributes[::2], attributes[1::2], strict=True):
+        name = octets(name).upper()
+        if name in known:
+            text = b"" if value is None else octets(value)
+            if name in (b"ADDR", b"DESTADDR") and b":" in text and not text.upper().startswith(b"IPV6:"):
+                text = b"IPV6:" + text
+            words.append(name + b"=" + (xtext(text) or b"[UNAVAILABLE]"))
+    if not words and verb in hop.extensions:
+        return False
+    hop.command(verb, b" ".join(words))
+    return True
+
+
+def _sending(waiting, hop):
     def sent(error):
         if error is None:
             waiting.done()
         else:
             waiting.failed(error)
 
-    if hop.send_message(chunks, sent):
-        return UNDEFINED
     waiting.on_cancel = hop.close
-    return PENDING
+    return sent
+
+
+def message(context, waiting, handle, headers, body):
+    """Send a message with its final dot. A header that cannot be written costs the connection (D3)."""
+    hop = hop_of(context, handle)
+    hop.begin_message()
+    try:
+        pieces = outgoing_chunks(context, headers, body, wire=True)
+    except BaseException:
+        hop.spoil("a message that could not be written")
+        raise
+    return UNDEFINED if hop.send_message(pieces, _sending(waiting, hop)) else PENDING
+
+
+def chunks(context, waiting, handle, headers, body):
+    """Send a message by BDAT. Nothing is sent of one with a header that cannot be written."""
+    hop = hop_of(context, handle)
+    pieces = outgoing_chunks(context, headers, body, wire=False)
+    return UNDEFINED if hop.send_chunks(pieces, _sending(waiting, hop)) else PENDING
 
 
 def spoil(context, handle):
@@ -106,3 +192,56 @@ def close(context, handle):
         context.delivered = context.delivered or hop.beyond_recall
         hop.close()
     return UNDEFINED
+
+
+# Connections that other sessions of this worker may use.
+
+def _key(hop, identity):
+    return hop.host, hop.port, hop.lmtp, hop.source, identity
+
+
+def keep(context, handle, identity, lines):
+    """Keep a connection for another session, which gets `lines` with it; whether that was possible. It is no longer
+    this session's. identity: what the other must ask for; "" when nobody else may have it."""
+    hop = context.next_hops.pop(handle, None)
+    if hop is None:
+        return False
+    context.delivered = context.delivered or hop.beyond_recall
+    if identity and context.pool is not None and context.pool.keep(_key(hop, identity), hop, lines):
+        return True
+    hop.leave()
+    return False
+
+
+def reuse(context, waiting, host, port, options, identity):
+    """A connection that another session has kept, after a RSET: [handle, lines, facts of its TLS or null]; null when there
+    is none that still answers."""
+    asked = _new_hop(context, host, port, options)
+    if context.pool is None or asked.preface:
+        return None
+
+    def attempt():
+        found = context.pool.take(_key(asked, identity))
+        if found is None:
+            return None
+        hop, lines = found
+        asked.lend(hop)
+
+        def received(answer, error):
+            if error is None and answer.code < 300:
+                waiting.done([_register(context, hop), lines, hop.tls])
+                return
+            hop.close()
+            if attempt() is None:
+                waiting.done(None)
+
+        try:
+            hop.command(b"RSET", None)
+            waiting.on_cancel = hop.close
+            hop.receive(received)
+        except MailfilterError:
+            hop.close()
+            return attempt()
+        return PENDING
+
+    return attempt()

@@ -19,7 +19,8 @@ class SessionContext:
 
     loop, log, session_id, settings, hostname, timeouts, limits, resolver: as their names say; resolver may be None.
     extensions: the service extensions this session can offer, list of str.
-    open_next_hop: callable(host, port) giving a connection that is not open yet.
+    open_next_hop: callable(host, port, options) giving a connection that is not open yet. make_tls: callable(options)
+    giving what it needs for TLS. pool: the connections to next hops that sessions of this worker share, or None.
     tarpit_places: where pauses wait: enter() and leave(). tarpit: seconds that every reply is kept back.
     limits_changed: called without arguments when a handler has changed limits, timeouts or tarpit.
     pauses: what ends each pause that is under way, as keys (an empty set is much larger than an empty dict).
@@ -34,10 +35,11 @@ class SessionContext:
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
                  "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
-                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered")
+                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered",
+                 "make_tls", "pool")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
-                 open_next_hop, tarpit=None, limits_changed=None):
+                 open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None):
         self.loop = loop
         self.log = log
         self.session_id = session_id
@@ -49,6 +51,8 @@ class SessionContext:
         self.extensions = extensions
         self.user = None
         self.open_next_hop = open_next_hop
+        self.make_tls = make_tls
+        self.pool = pool
         self.tarpit_places = tarpit
         self.limits_changed = limits_changed
         self.tarpit = 0.0

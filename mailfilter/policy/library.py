@@ -13,8 +13,8 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
-         "body.js", "sys.js", "together.js", "client.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "server.js",
-         "modules.js", "engine.js")
+         "body.js", "sys.js", "together.js", "client.js", "client_extensions.js", "client_steps.js", "routes.js",
+         "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "server.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -32,6 +32,12 @@ ON_DEMAND = {
     "dkim.js": frozenset(("Dkim",)),
     "spf.js": frozenset(("Spf", "SpfServer", "SpfResponse")),
 }
+
+ON_DEMAND["routes.js"] = frozenset(("SmtpRoutes",))
+ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
+    "open hello mail rcpt transfer prefersChunks quit release".split())
+ON_DEMAND["client_extensions.js"] = ON_DEMAND["client_steps.js"] | frozenset(
+    "about ehlo offers startTls auth relayAuth relayAuthLine xclient xforward sendChunks readMessageResponse".split())
 
 # What tracebacks call a file of the library: this and its name.
 PREFIX = "mailfilter/"

@@ -55,7 +55,7 @@ def read(context, handle, offset, count):
 
 def deliver(context, waiting, path, headers, body, folder):
     """Deliver durably into a Maildir; the name of the new file."""
-    if _message_of(context, body).body.binary:
+    if message_of(context, body).body.binary:
         raise MailfilterError("a binary body cannot be delivered into a Maildir: it is no text of lines")
     chunks = outgoing_chunks(context, headers, body, wire=False)
     maildir = Maildir(os.fspath(path))

@@ -2,6 +2,7 @@
 
 The names here and those that js/*.js gives to host.now and host.wait are the same set; a test compares them.
 """
+from mailfilter.policy import client_auth
 from mailfilter.policy import client_operations as client
 from mailfilter.policy import dkim_operations as dkim
 from mailfilter.policy import dns_operations as dns
@@ -42,13 +43,24 @@ OPERATIONS = (
     Operation("session.pause", session.pause, (NUMBER,), waits=True, deadline="300 s"),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
-    Operation("client.connect", client.connect, (str, NUMBER), waits=True, effects=True, deadline="connect"),
+    Operation("client.connect", client.connect, (str, NUMBER, dict), waits=True, effects=True, deadline="connect"),
     Operation("client.command", client.command, (NUMBER, str, OPTIONAL_TEXT), effects=True),
     Operation("client.reply", client.reply, (NUMBER,), waits=True,
               deadline="greeting, hello, mail, rcpt, data, data_end, reset or quit, by the command"),
+    Operation("client.extensions", client.extensions, (NUMBER,)),
+    Operation("client.recipients", client.recipients, (NUMBER,)),
+    Operation("client.starttls", client.starttls, (NUMBER, dict), waits=True, effects=True, deadline="hello, tls_handshake"),
+    Operation("client.auth", client_auth.authenticate, (NUMBER, str, str, str, bool), waits=True, effects=True,
+              deadline="hello, for each step"),
+    Operation("client.answer", client.answer, (NUMBER, str), effects=True),
+    Operation("client.impersonate", client.impersonate, (NUMBER, str, list), effects=True),
     Operation("client.message", client.message, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
+    Operation("client.chunks", client.chunks, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
     Operation("client.spoil", client.spoil, (NUMBER,), effects=True),
     Operation("client.close", client.close, (NUMBER,), effects=True, failure="never fails"),
+    Operation("client.keep", client.keep, (NUMBER, str, list), effects=True, failure="gives false"),
+    Operation("client.reuse", client.reuse, (str, NUMBER, dict, str), waits=True, effects=True, deadline="reset",
+              failure="gives null"),
     Operation("together.next", together.next_answers, (NUMBER, list), waits=True, deadline="that of each in it"),
     Operation("together.cancel", together.cancel, (NUMBER,), failure="never fails"),
     Operation("dns.address", dns.address, (str, OPTIONAL_TEXT), loading=True, failure="gives null"),

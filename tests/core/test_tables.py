@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mailfilter._core as core
-from mailfilter._core import client, command, fsm, session
+from mailfilter._core import command, fsm, session
 from mailfilter._core.command import VERBS
 from mailfilter._core.session import Session
 
@@ -254,85 +254,3 @@ def test_only_fsm_writes_a_state():
             text = path.read_text()
             assert "_machine.state =" not in text.replace("_machine.state ==", "")
             assert ".transaction =" not in text.replace(".transaction ==", "")
-
-
-# The next-hop side: (a verb, the code of its reply) in each state, and where it must lead.
-HELLO, ENVELOPE = [(b"EHLO", b"x", b"250")], [(b"MAIL", b"FROM:<a@b>", b"250")]
-NH_WAY = {
-    fsm.NH_READY: [], fsm.NH_MAIL: HELLO + ENVELOPE, fsm.NH_RCPT: HELLO + ENVELOPE + [(b"RCPT", b"TO:<c@d>", b"250")]}
-NH_INPUT = {b"HELO": fsm.NI_HELLO, b"EHLO": fsm.NI_HELLO, b"RSET": fsm.NI_HELLO, b"MAIL": fsm.NI_MAIL,
-            b"RCPT": fsm.NI_RCPT, b"NOOP": None, b"VRFY": None, b"XYZZY": None, b"QUIT": fsm.NI_CLOSE}
-
-
-def next_hop(state):
-    running = client.Client()
-    running.feed(b"220 hello\r\n")
-    for verb, args, code in NH_WAY[state]:
-        running.command(verb, args)
-        running.feed(code + b" x\r\n")
-    while running.next_reply():
-        pass
-    assert running.state == state
-    return running
-
-
-@pytest.mark.parametrize("code", [b"250", b"450", b"550"])
-@pytest.mark.parametrize("verb", NH_INPUT, ids=[verb.decode() for verb in NH_INPUT])
-@pytest.mark.parametrize("state", NH_WAY, ids=[fsm.CLIENT_STATE_NAMES[state] for state in NH_WAY])
-def test_every_reply_of_a_next_hop(state, verb, code):
-    running = next_hop(state)
-    running.command(verb, b"x")
-    running.feed(code + b" x\r\n")
-    what = NH_INPUT[verb]
-    if verb == b"QUIT":
-        target = fsm.NH_CLOSED
-    elif what is None or code != b"250":
-        target = state
-    else:
-        target = fsm.CLIENT_TABLE.get((state, what), state)
-    assert running.state == target
-    assert running.outstanding == 0
-    assert running.next_reply().code == int(code)
-    assert running.failed is None
-
-
-@pytest.mark.parametrize("state", NH_WAY, ids=[fsm.CLIENT_STATE_NAMES[state] for state in NH_WAY])
-def test_data_in_every_state_of_the_next_hop(state):
-    running = next_hop(state)
-    running.command(b"DATA")
-    assert running.state == fsm.CLIENT_TABLE[state, fsm.NI_DATA] == fsm.NH_DATA
-    running.feed(b"503 no\r\n")
-    assert running.state == state
-    running.command(b"DATA")
-    running.feed(b"354 go\r\n")
-    assert running.state == fsm.CLIENT_TABLE[fsm.NH_DATA, fsm.NI_GO] == fsm.NH_SENDING
-    running.begin_message()
-    running.end_message()
-    assert running.state == fsm.CLIENT_TABLE[fsm.NH_SENDING, fsm.NI_END] == fsm.NH_FINAL
-    running.feed(b"550 no\r\n")
-    assert running.state == fsm.CLIENT_TABLE[fsm.NH_FINAL, fsm.NI_DONE] == fsm.NH_READY
-
-
-@pytest.mark.parametrize("state", range(fsm.NH_COUNT), ids=fsm.CLIENT_STATE_NAMES)
-def test_421_closes_in_every_state(state):
-    running = client.Client()
-    if state != fsm.NH_GREETING:
-        running = next_hop(state if state in NH_WAY else fsm.NH_RCPT)
-    if state in (fsm.NH_DATA, fsm.NH_SENDING, fsm.NH_FINAL):
-        running.command(b"DATA")
-    if state in (fsm.NH_SENDING, fsm.NH_FINAL):
-        running.feed(b"354 go\r\n")
-        running.next_reply()
-    if state == fsm.NH_FINAL:
-        running.begin_message()
-        running.end_message()
-    if state == fsm.NH_CLOSED:
-        running.eof()
-    assert running.state == state
-    running.feed(b"421 4.3.2 going down\r\n")
-    assert running.state == fsm.NH_CLOSED
-    reply = running.next_reply()
-    assert (reply.code if reply else None) == (None if state == fsm.NH_CLOSED else 421)
-    assert running.failed == ("closed" if state == fsm.NH_CLOSED else "421 4.3.2 going down")
-    with pytest.raises(client.ClientError):
-        running.command(b"NOOP")

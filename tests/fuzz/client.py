@@ -15,10 +15,12 @@ from . import running
 
 ENVELOPE = [(b"EHLO", b"x"), (b"MAIL", b"FROM:<a@b>"), (b"RCPT", b"TO:<c@d>"), (b"RCPT", b"TO:<e@f>")]
 SENT = ([], ENVELOPE[:1], ENVELOPE, [*ENVELOPE, (b"DATA", None)], [(b"DATA", None)], [(b"RSET", None), (b"QUIT", None)],
-        "resync", "sending", "final")
+        "resync", "sending", "final", "chunks", "last chunk", "lmtp", "prdr", "starttls", "auth", "challenge", "xclient")
+EHLO = (b"250-x\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n250-XCLIENT NAME\r\n250-CHUNKING\r\n250-PRDR\r\n250 PIPELINING\r\n")
 PIECES = [
     b"\r\n", b"\n", b"\r", b"250 ok\r\n", b"250-a\r\n", b"250\r\n", b"354 go\r\n", b"421 bye\r\n", b"550 no\r\n", b"-",
-    b" ", b"\0", b"\xff", b"220 hi\r\n", b"221 x\r\n", b"199 x\r\n", b"x" * 120, b"251-\r\n"]
+    b" ", b"\0", b"\xff", b"220 hi\r\n", b"221 x\r\n", b"199 x\r\n", b"x" * 120, b"251-\r\n",
+    b"353 each\r\n", b"334 AAAA\r\n", b"334 \r\n", b"235 in\r\n", b"535 out\r\n", b"552 big\r\n", b"250-STARTTLS\r\n"]
 
 
 def prepared(sent):
@@ -31,6 +33,8 @@ def prepared(sent):
         client.resync()
         client.command(b"MAIL", b"FROM:<a@b>")
         return client, 1
+    if sent in SENT[9:]:
+        return extended(sent)
     if sent in ("sending", "final"):
         client.command(b"DATA")
         client.feed(b"354 go\r\n")
@@ -44,10 +48,43 @@ def prepared(sent):
     return client, len(sent)
 
 
+def extended(sent):
+    """The same for what needs an extension."""
+    client = Client(line_bytes=100, lmtp=sent == "lmtp")
+    client.feed(b"220 hi\r\n")
+    client.command(b"EHLO", b"x")
+    client.feed(EHLO)
+    if sent in ("chunks", "last chunk", "lmtp", "prdr"):
+        client.command(b"MAIL", b"FROM:<a@b> PRDR" if sent == "prdr" else b"FROM:<a@b>")
+        client.command(b"RCPT", b"TO:<c@d>")
+        client.command(b"RCPT", b"TO:<e@f>")
+        client.feed(b"250 a\r\n250 b\r\n250 c\r\n")
+    most = 1
+    if sent in ("chunks", "last chunk"):
+        client.chunk(5, False)
+        client.chunk(5, sent == "last chunk")
+    elif sent in ("lmtp", "prdr"):
+        client.chunk(5, True)
+        most = 2 if sent == "lmtp" else 4
+    elif sent == "starttls":
+        client.starttls()
+    elif sent == "xclient":
+        client.command(b"XCLIENT", b"NAME=x")
+    else:
+        client.command(b"AUTH", b"PLAIN")
+        if sent == "challenge":
+            client.feed(b"334 \r\n")
+            client.auth_line(b"AAAA")
+    while client.next_reply() is not None:
+        pass
+    return client, most
+
+
 def received(client, chunks):
     replies = []
     for chunk in chunks:
         client.feed(chunk)
+        client.take_output()
         while (reply := client.next_reply()) is not None:
             replies.append(reply)
     return replies
@@ -69,6 +106,13 @@ def check(data):
         assert parser.next().code == reply.code
         assert parser.next() is None and parser.error is None
     assert whole.in_message == (whole.state in (fsm.NH_SENDING, fsm.NH_FINAL))
+    if whole.state == fsm.NH_TLS:
+        # Nothing that came without TLS is left to be read as if it had come with it.
+        assert whole.failed is None
+        whole.tls_started()
+        assert whole.extensions == {} and not whole.authenticated and whole.pristine
+    if whole.pristine:
+        assert whole.failed is None and whole.outstanding == 0 and whole.state == fsm.NH_READY
     try:
         whole.command(b"NOOP")
         in_step = True

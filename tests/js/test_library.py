@@ -50,7 +50,7 @@ WAITED = {
     "dkim.sign": lambda headers, body, *options: "v=1; a=rsa-sha256;\r\n b=abc" if options[0] == "example.org" else str(options),
     "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
-    "client.connect": lambda host, port: 7,
+    "client.connect": lambda host, port, options: 7,
     "client.reply": lambda handle: [250, ["fine"]],
     "client.message": lambda *arguments: None,
 }

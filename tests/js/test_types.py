@@ -201,20 +201,21 @@ PROBE = """
     }
     void Sys.all;       // comes when it is named
     /* What is global beside the language itself; each is there when it is named. */
-    void [Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
+    void [SmtpRoutes, Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
     });
     SmtpServer.told = {
-        SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype),
+        SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype), SmtpRoutes: names(SmtpRoutes.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         Dns: names(Dns), Dkim: names(Dkim), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
-        SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')), SmtpPath: names(new SmtpPath()),
+        SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
+        SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
         Dnsbl: names(new Dnsbl([])), SpfResponse: names(new SpfServer(Spf.DNS_CACHE).query('127.0.0.1', 'a.example'))
     };
@@ -248,7 +249,8 @@ def declared(name):
     return members
 
 
-MEMBERS = ["SmtpServer", "SmtpClient", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl", "Dkim", "Spf",
+MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
+           "Dkim", "Spf",
            "SpfServer", "SpfResponse", "Sys"]
 
 

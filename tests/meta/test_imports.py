@@ -31,7 +31,7 @@ CORE_LEVELS = [
     {"buffer"},
     {"address", "reply", "limits"},
     {"parameters", "auth", "extensions"},
-    {"command", "data", "header", "event"},
+    {"command", "data", "header", "event", "outgoing"},
     {"fsm", "chunk"},
     {"reception"},
     {"answers"},

@@ -101,7 +101,7 @@ class Running:
         self.context = context_of(loop=self.loop, log=self.log, open_next_hop=self._open, **limits)
         self.driver = Driver(policy, self.context, ("192.0.2.1", 1025))
 
-    def _open(self, host, port):
+    def _open(self, host, port, options):
         self.hops.append(Hop())
         return self.hops[-1]
 
