@@ -20,9 +20,11 @@ _LATE = 3
 
 _LOOP = re.compile(r"(?<![\w$.])(?:for|while|do)(?![\w$])")
 _NOT_ITERABLE = re.compile(r"undefined not callable \(property \[Symbol [^]]*Symbol\.iterator[^]]*\] of (.*)\)$", re.DOTALL)
+_MODULE = re.compile(r"(?:the module |require\()'([^']+)'")
 _WORDS = (
     re.compile(r"(?:identifier|property) '([^']+)'"),
     re.compile(r"^'?([A-Za-z_$][\w$]*)'? (?:is )?not "),
+    _MODULE,
     re.compile(r"^[a-z]+\.([a-z]+) can"),          # an operation: that the method has its name is likely
 )
 
@@ -60,7 +62,8 @@ def _place(program, line, clues, message):
             end = later[-1]
     near = [*numbers, *range(numbers[0] + 1, last + 1), *range(numbers[0] - 1, first - 1, -1)]
     # What stands in quotes in the policy's text, a computed property, comes second.
-    for where, texts in ((near, lines), (numbers, program.text.split("\n")), (later, lines)):
+    written = program.text.split("\n")
+    for where, texts in ((near, lines), (near, written), (later, lines), (later, written)):
         for number in dict.fromkeys(where):
             column = clues.column(texts[number - 1])
             if column is not None:
@@ -73,6 +76,13 @@ def _place(program, line, clues, message):
             return number, found.start() + 1
     number, known = places[0]
     return number, _first_column(program.line(number) or "", known)
+
+
+def _import(program, message):
+    """(line, column) of the name of a module, of which the compiler made lines of its own; or None."""
+    name = _MODULE.search(message)
+    at = program.text.find(name[1]) if name else -1
+    return None if at < 0 else (program.text.count("\n", 0, at) + 1, at - program.text.rfind("\n", 0, at))
 
 
 def _first_column(text, known=None):
@@ -94,7 +104,7 @@ def _frames(programs, stack):
 def _found(programs, error, stack, message):
     """(program, line, column) or None."""
     for program, line, callee in _frames(programs, stack):
-        place = _place(program, line, _Clues(message, callee), message)
+        place = _place(program, line, _Clues(message, callee), message) or _import(program, message)
         if place is not None:
             return program, *place
     if error.file in programs and error.line:

@@ -103,6 +103,8 @@ class Modules:
             path = os.path.join(base, *below.split("/")) + ending
             if os.path.isfile(path):
                 return self._add(key, os.path.realpath(path), request)
+        if os.path.isdir(os.path.join(base, *below.split("/"))) and not key.startswith(_OURS):
+            raise _NotFound(f"cannot find the module '{request}': the folder {below or '.'} has no index.js and no index.ts")
         raise _NotFound(f"cannot find the module '{request}'" + (
             "" if key.startswith(_OURS) else f" in {self._shown or '.'}: there is no {below}, with or without .js, .json, .ts"))
 

@@ -486,5 +486,116 @@ var CASES = [
     },
     function (ask) {
         return 010 + 0;
+    },
+    function (ask) {
+        return ask.call(null, 1) + ask.apply(null, [2]) + ask.bind(null, 3)();
+    },
+    function (ask) {
+        return Reflect.apply(ask, null, [4]);
+    },
+    function (ask) {
+        function C() { this.v = ask(5); } return new C().v + new (C.bind(null))().v;
+    },
+    function (ask) {
+        class A { constructor() { this.v = ask(6); } } class B extends A { constructor() { super(); this.w = ask(7);
+            } } return new B().v + new B().w;
+    },
+    function (ask) {
+        class E2 extends Error { constructor(m) { super(ask(m)); this.v = ask(1); } } return new E2('x').message;
+    },
+    function (ask) {
+        function C() { this.v = ask(5); } return Reflect.construct(C, []).v;
+    },
+    function (ask) {
+        return [1, 2].map(ask).join() + [[1], [2]].flatMap(x => x.map(ask)).length + [3, 1].sort((a, b) => ask(a) - b) +
+            [1].some(ask) + [1].every(ask) + [1, 2].reduceRight((a, b) => ask(a) + b) + [1].find(ask) +
+            [1].findIndex(ask) + [1].findLast(ask) + [5].findLastIndex(ask);
+    },
+    function (ask) {
+        return 'abc'.replace(/b/, ask) + 'abc'.replaceAll('b', ask);
+    },
+    function (ask) {
+        return Array.from([1, 2], ask).join() + Array.from(new Set([3]), ask) + Array.from({length: 2}, (_, i) => ask(i));
+    },
+    function (ask) {
+        let s = 0; new Map([[1, 2]]).forEach((v, k) => { s += ask(v) + k; }); new Set([3]).forEach(v => { s += ask(v); });
+            return s;
+    },
+    function (ask) {
+        const it = {[Symbol.iterator]: () => ({i: 0, next() { return this.i < 2 ? {value: ask(this.i++),
+            done: false} : {done: true, value: undefined}; }})};
+            return [...it].concat(Array.from(it)).concat([...new Set(it)]);
+    },
+    function (ask) {
+        const [a, b] = function* () { yield ask(1); yield ask(2); }(); return a + b;
+    },
+    function (ask) {
+        return `${ask(1)}-${[ask(2)]}`;
+    },
+    function (ask) {
+        return [1, 2, 3].indexOf(ask(2)) + Math.max(ask(4), ask(5)) + JSON.stringify({a: ask(1)}) + String(ask(3)) +
+            parseInt(ask('7'));
+    },
+    function (ask) {
+        try { try { ask(1); throw new Error('a'); } finally { ask(2); } } catch (e) { return ask(e.message); }
+    },
+    function (ask) {
+        var x = {get a() { return 1; }}; x.b = ask(x.a); return x.b;
+    },
+    function (ask) {
+        var o = {valueOf() { return 5; }}; return o + ask(1);
+    },
+    function (ask) {
+        switch (ask(2)) { case ask(1): return 'one'; case ask(2): return 'two'; }
+    },
+    function (ask) {
+        for (var i = ask(0); i < ask(3); i += ask(1)) { } return i;
+    },
+    function (ask) {
+        const t = (s, ...v) => s[0] + ask(v[0]); return t`a${ask(1)}`;
+    },
+    function (ask) {
+        function f(a = ask(1), {b = ask(2)} = {}) { return a + b; } return f();
+    },
+    function (ask) {
+        return (ask(0) || ask(1)) && (ask(2), ask(3));
+    },
+    function (ask) {
+        var r = []; for (var k in {a: ask(1), b: 2}) r.push(ask(k)); return r;
+    },
+    function (ask) {
+        return [ask(1), ...[ask(2)]].concat({[ask('k')]: ask('v')}.k);
+    },
+    function (ask) {
+        return new Date(ask(0)).getTime() + new Array(ask(3)).length + new RegExp(ask('a')).source;
+    },
+    function (ask) {
+        return Object.keys({a: 1}).map(k => ask(k)).concat(Object.entries({b: 2}).map(([k, v]) => ask(k) +
+            v)).concat(Object.values({c: 3}).filter(v => ask(v)));
+    },
+    function (ask) {
+        var u = new Uint8Array([1, 2, 3]); return Array.prototype.map.call(u, x => ask(x) * 2);
+    },
+    function (ask) {
+        return [1,2].toString() + [3, 1, 2].sort().map(x => ask(x));
+    },
+    function (ask) {
+        return Object.fromEntries([['a', ask(1)]]).a + Object.assign({}, {b: ask(2)}).b;
+    },
+    function (ask) {
+        var g = function* () { const x = yield ask(1); return ask(x); }; var i = g(); i.next(); return i.next(ask(9)).value;
+    },
+    function (ask) {
+        function* inner() { yield ask(1); return ask(2); } function* outer() { const r = yield* inner(); yield ask(r);
+            } return [...outer()];
+    },
+    function (ask) {
+        return new Function('ask', 'return ask(1)')(ask);
+    },
+    function (ask) {
+        return ((f) => f(f))((f) => ask(1));
+    },
+    function (ask) {
+        const p = new Proxy(function () {}, {apply() { return ask(1); }}); return p();
     }
 ];

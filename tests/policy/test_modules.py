@@ -164,6 +164,37 @@ def test_a_policy_that_comes_with_mailfilter_as_a_module(write):
     session.close()
 
 
+# import and export.
+
+def test_modules_of_the_standard(write):
+    write("a.js", "import {b, early} from './b';\nexport const a = 'a';\nexport function known() { return a + b + early; }")
+    write("b.js", "import * as a from './a';\nexport const b = 'b', early = typeof a.a;")
+    write("live.js", "export let n = 1;\nexport function more() { n++; }")
+    write("kind.js", "export default class Kind { name() { return 'kind'; } }\nexport {Kind as Other};")
+    write("old.js", "module.exports = function () { return 'old'; };")
+    write("data.json", '{"k": 7}')
+    assert greeting(write("policy.js", """
+        import {known} from './a';
+        import {n, more} from './live';
+        import Kind, {Other} from './kind';
+        import old from './old';
+        import data, {k} from './data';
+        import {SmtpResponse as Answer} from 'mailfilter';
+        import './old';
+        more();
+    """ + says("[known(), n, new Kind().name(), Kind === Other, old(), data.k + k, Answer === SmtpResponse]"))) == [
+        "abundefined,2,kind,true,old,14,true"]
+
+
+@pytest.mark.parametrize("statement", ["import x from './none';", "import './none';", "export {x} from './none';"])
+def test_the_place_of_an_import_that_leads_nowhere(write, statement):
+    write("module.js", f"var a;\n\n{statement}\n")
+    with pytest.raises(PolicyError, match="cannot find the module './none'") as caught:
+        load(write("policy.js", "require('./module');"))
+    assert (caught.value.line, caught.value.column) == (3, statement.index("./none") + 1)
+    assert caught.value.file.endswith("module.js")
+
+
 # Refusals.
 
 @pytest.mark.parametrize("request_, words", [
@@ -173,7 +204,7 @@ def test_a_policy_that_comes_with_mailfilter_as_a_module(write):
     ("./linked/outside", "reaches outside the policy's folder"), ("./policy", "is the policy itself"),
     ("mailfilter/client", "the library's own names are global"), ("mailfilter/../../x", "the library's own names are global"),
     ("mailfilter/policies/none", "cannot find the module"), ("mailfilter/policies/../../mailfilter/cli.py", "cannot find"),
-    ("./types.d.ts", "declarations are no module"), ("./folder", "cannot find the module './folder'"),
+    ("./types.d.ts", "declarations are no module"), ("./folder", "the folder folder has no index.js"),
     ("../policy-other/secret", "reaches outside the policy's folder")])
 def test_what_cannot_be_required(write, tmp_path, request_, words):
     (tmp_path / "outside.js").write_text("exports.secret = 1;")
@@ -187,6 +218,7 @@ def test_what_cannot_be_required(write, tmp_path, request_, words):
         with pytest.raises(PolicyError) as caught:
             load(write("policy.js", f"var a;\n  {name};\n"))
         assert words in caught.value.message and caught.value.line == 2
+        assert caught.value.column == caught.value.source_line.index(request_) + 1
 
 
 @pytest.mark.parametrize("argument", ["", "''", "5", "null", "{}"])
