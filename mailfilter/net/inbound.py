@@ -426,8 +426,8 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
                     session.drop_transaction()
         elif kind == core.EV_DISCARDED:
             return
-        elif outcome.code == 0:
-            session.reply_default()
+        elif outcome.code == 0 or kind == core.EV_STARTTLS and outcome.code < 400:
+            session.reply_default()         # RFC 3207 §4: clients begin with TLS at 220 and at nothing else
         else:
             session.reply(outcome.code, [octets(line) for line in outcome.lines], outcome.disconnect)
             if kind == core.EV_MAIL:

@@ -18,17 +18,19 @@ SCANS = ("certinfo", "sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3",
 OLD = ["ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"]
 
 
-@pytest.fixture(scope="module")
-def findings(serve_module, tmp_path_factory):
+@pytest.fixture(scope="module", params=["starttls", "implicit"])
+def findings(request, serve_module, tmp_path_factory):
+    implicit = request.param == "implicit"
     folder = tmp_path_factory.mktemp("sslyze")
     authority = Authority(folder)
     certificates = [authority.make("127.0.0.1", "mx.example.org", kind=kind) for kind in ("ec", "rsa")]
-    server = serve_module("mx", settings={"domains": "a.test", "nextHop": "127.0.0.1:1"}, listen=["tls:127.0.0.1:0"],
+    server = serve_module("mx", settings={"domains": "a.test", "nextHop": "127.0.0.1:1"},
+                          listen=["tls:127.0.0.1:0" if implicit else "127.0.0.1:0"],
                           options=[word for one in certificates for word in ("--tls-certificate", one.both)])
     # Its comparison with somebody's advice would fail for the certificate alone.
     done = subprocess.run(
         [str(PROGRAM), f"--json_out={folder}/found.json", "--mozilla_config=disable", *(f"--{scan}" for scan in SCANS),
-         f"127.0.0.1:{server.port}"], capture_output=True, text=True, timeout=55)
+         *(() if implicit else ("--starttls=smtp",)), f"127.0.0.1:{server.port}"], capture_output=True, text=True, timeout=55)
     assert done.returncode == 0, done.stdout + done.stderr
     [result] = json.loads((folder / "found.json").read_text())["server_scan_results"]
     assert result["scan_status"] == "COMPLETED", result

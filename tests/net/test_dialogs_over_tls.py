@@ -32,12 +32,13 @@ SmtpServer.prototype.smtpEhlo = function () {
 SmtpServer.prototype.smtpMail = function () { return answer(this, "MAIL", new SmtpResponse(250, "2.1.0 Sender ok")); };
 SmtpServer.prototype.smtpRcpt = function () { return answer(this, "RCPT", new SmtpResponse(250, "2.1.5 Recipient ok")); };
 SmtpServer.prototype.smtpPreData = function () { return answer(this, "DATA", null); };
+SmtpServer.prototype.smtpStartTls = function () { return answer(this, "STARTTLS", null); };
 SmtpServer.prototype.smtpRset = function () { return answer(this, "RSET", new SmtpResponse(250, "2.0.0 Flushed")); };
 SmtpServer.prototype.smtpData = function (headers) {
     return headers && answer(this, "MESSAGE", new SmtpResponse(250, "2.0.0 Taken"));
 };
 """
-ANSWERED = {"CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "MESSAGE"}
+ANSWERED = {"STARTTLS", "CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "MESSAGE"}
 
 
 def reason_against(script):
