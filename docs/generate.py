@@ -72,8 +72,9 @@ def line_ends():
     table = importlib.util.module_from_spec(found)
     sys.modules[found.name] = table  # dataclasses look their module up
     found.loader.exec_module(table)
-    return _rows(["", "sequence", "where", "`reject`", "`normalise`"], *(
-        [str(number), sequence.words, sequence.place, *map(str, sequence.data)]
+    ways = [f"{verb}, `{way}`" for verb in ("DATA", "BDAT") for way in ("reject", "normalise")]
+    return _rows(["", "sequence", "where", *ways], *(
+        [str(number), sequence.words, sequence.place, *map(str, sequence.data + sequence.chunks)]
         for number, sequence in enumerate(table.SEQUENCES, 1)))
 
 

@@ -110,6 +110,9 @@ def test_every_message_arrives_once_and_unchanged(name, next_hop, senders):
     assert_the_same(arrived, messages)
     log = senders[name].log()
     assert not any(word in log for word in GIVEN_UP), log
+    if name == "exim":
+        taken = [line for line in log.splitlines() if " => " in line]
+        assert taken and all(" K " in line for line in taken), "it did not use BDAT"
     for fields, _ in arrived:
         by = [field.split(b"\tby ")[1].split(b" ")[0] for field in fields if field.lower().startswith(b"received:")]
         # smtp-sink's own field is taken off already.

@@ -29,7 +29,7 @@ def proxy(sink, authority, serve_module):
                         options=["--tls-certificate", authority.make("proxy.test").both, "--hostname", "proxy.test"])
 
 
-@pytest.mark.parametrize("beginning", ["implicit"])
+@pytest.mark.parametrize("beginning", ["starttls", "implicit"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_over_tls(name, beginning, proxy, sink):
     kind = b"%s-%s" % (name.encode(), beginning.encode())
