@@ -152,7 +152,8 @@ cdef bint _is_utf8(bytes text):
 cpdef bytes xtext_decoded(bytes text):
     """The octets that an xtext stands for (RFC 3461 §4): `+2B` is `+`. Hexadecimal digits may be small, as some write.
 
-    None: it is no xtext, or there is something else than printable ASCII in what it stands for.
+    None: it is no xtext, or there is a control character in what it stands for. Octets beyond ASCII are none of RFC 3461's,
+    but Postfix writes an internationalised address like that (ORCPT=rfc822;+C3+BCser@example.test).
     """
     cdef const char* ptr = PyBytes_AS_STRING(text)
     cdef Py_ssize_t length = PyBytes_GET_SIZE(text), at = 0, n = 0
@@ -174,7 +175,7 @@ cpdef bytes xtext_decoded(bytes text):
             at += 1
         else:
             return None
-        if not 32 <= <unsigned char> to[n] <= 126:
+        if <unsigned char> to[n] < 32 or to[n] == 127:
             return None
         n += 1
     return decoded[:n]
