@@ -19,7 +19,8 @@ from peers.sender import Closed, Sender
 NEXT_HOPS = {"postfix": (postfix, Postfix), "exim": (exim, Exim), "opensmtpd": (opensmtpd, OpenSmtpd),
              "lenient": (None, LenientSink)}
 # What each says to a message that it has taken.
-TAKEN = {Postfix: rb"2\.0\.0 Ok: (?:\d+ bytes )?queued as ", Exim: rb"OK id=", OpenSmtpd: rb"2\.0\.0 [0-9a-f]{8} Message accepted",
+TAKEN = {Postfix: rb"2\.0\.0 Ok: (?:\d+ bytes )?queued as ", Exim: rb"OK id=",
+         OpenSmtpd: rb"2\.0\.0 [0-9a-f]{8} Message accepted",
          LenientSink: rb"2\.0\.0 taken, number "}
 CELLS = {b"cell-%d" % number: sequence for number, sequence in enumerate(SEQUENCES)}
 
