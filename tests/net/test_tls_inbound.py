@@ -16,6 +16,7 @@ from serving import PROGRAM
 POLICY = """
 SmtpServer.prototype.smtpInit = function () { return new SmtpResponse(220, JSON.stringify(this.tls)); };
 SmtpServer.prototype.smtpNoop = function () { return new SmtpResponse(250, JSON.stringify(this.tls)); };
+SmtpServer.prototype.smtpEhlo = function () { return new SmtpResponse(250, [this.hostname, "SMTPUTF8"]); };
 SmtpServer.prototype.smtpData = function (headers, body) {
     return new SmtpResponse(250, this.receivedHeader("id").toString().replace(/\\r\\n\\t/g, " "));
 };
@@ -85,6 +86,15 @@ def test_the_trace_field_and_the_log_say_how_it_came(server):
             assert sender.command(b"QUIT").code == 221
     server.wait_for_log("cipher=TLS_")
     wait_until(lambda: len(re.findall(r" session client=.* tls=TLSv1.3 cipher=TLS_", server.log)) >= 2, "two summaries")
+
+
+def test_the_trace_field_of_internationalised_mail(server):
+    """RFC 6531 §4.3."""
+    for secured, word in ((True, "UTF8SMTPS"), (False, "UTF8SMTP")):
+        with secure(server) if secured else Sender(server.ports[1]) as sender:
+            sender.hello()
+            text = sender.deliver(b"Subject: x\r\n\r\n", sender="<grüße@client.test> SMTPUTF8".encode()).text
+            assert f" with {word} id id" in text
 
 
 def test_a_whole_session_bytewise(server):
