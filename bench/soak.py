@@ -1,8 +1,8 @@
 """`python -m bench.soak`: very many sessions against one worker, half of them ended by a limit; memory must stay flat.
 
 The worker's resident memory and its open files are looked at all the time; the run fails when the last third of it is
-larger than the first, at its lowest, by more than a few per cent, when a session is not answered as it should be, or when
-the worker is another one at the end. Must not know how limits work.
+larger than the first, at its lowest, by more than a few per cent, when a session or a heap is left at the end, when a
+session is not answered as it should be, or when the worker is another one. Must not know how limits work.
 """
 import argparse
 import asyncio
@@ -21,6 +21,7 @@ SECONDS = 1500.0
 AT_ONCE = 16
 GROWTH = 0.03           # of the floor of the first third, tolerated in that of the last
 SAMPLES = 90
+ENDING_S = 10.0         # for the last sessions, whose clients are gone, to end
 POLICY = systems.PROJECT / "bench/policies/limits.js"
 
 # What a session says, and the codes it must get for it; each of "fails" is ended by a limit.
@@ -33,6 +34,7 @@ class Counts:
 
     def __init__(self):
         self.begun = self.done = 0
+        self.sessions = self.heaps = 0      # that the server still has at the end
         self.by_reply = {}
 
 
@@ -111,9 +113,15 @@ def soak(sessions, seconds, say):
     counts, samples = Counts(), []
     limits = [word for limit in ("slice_ms=5", "heap_bytes=2m", "session_ms=50", "operations=200", "connections=1000")
               for word in ("--limit", limit)]
-    with systems.mailfilter("soak", POLICY, *limits) as server:
+    with systems.mailfilter("soak", POLICY, *limits, "--metrics", "127.0.0.1:0") as server:
         uvloop.run(_run(server, sessions, seconds, counts, samples, say))
         os.kill(server.pid, 0)
+        end = time.monotonic() + ENDING_S
+        while True:
+            counts.sessions, counts.heaps = (server.gauge(f"mailfilter_{name}") for name in ("sessions", "heaps"))
+            if not counts.sessions and not counts.heaps or time.monotonic() > end:
+                break
+            time.sleep(0.1)
     third = len(samples) // 3
     if not third:
         return counts, samples, "too few sessions to compare"
@@ -123,6 +131,8 @@ def soak(sessions, seconds, say):
     problem = None
     if last > first * (1 + GROWTH):
         problem = f"memory grew from {first:,.0f} to {last:,.0f} KiB"
+    elif counts.sessions or counts.heaps:
+        problem = f"{counts.sessions:.0f} sessions and {counts.heaps:.0f} heaps are left over"
     elif samples[-1][2] > samples[0][2] + 2 * AT_ONCE:
         problem = f"open files grew from {samples[0][2]} to {samples[-1][2]}"
     return counts, samples, problem
@@ -151,6 +161,7 @@ def main(words=None):
         if part:
             rows.append((f"resident memory, {label} third, lowest decile / median",
                          f"{floor(part):,.0f} / {statistics.median(k for _, k, _ in part):,.0f} KiB"))
+    rows.append(("sessions and heaps left at the end", f"{counts.sessions:.0f}, {counts.heaps:.0f}"))
     rows.append(("open files at the end", str(samples[-1][2]) if samples else "?"))
     text = report.table(report.conditions(1), ["one worker, very many sessions", ""], rows)
     print(text)

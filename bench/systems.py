@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,11 +36,18 @@ def require_tools():
 class System:
     """A running system: `name`, `port` on 127.0.0.1, and `pid`, the root of its process tree.
 
-    `warnings`: what it said at its start that a reader of its figures must know.
+    `warnings`: what it said at its start that a reader of its figures must know. `metrics`: the port of its metrics page, or
+    None.
     """
 
-    def __init__(self, name, port, pid, warnings=()):
-        self.name, self.port, self.pid, self.warnings = name, port, pid, list(warnings)
+    def __init__(self, name, port, pid, warnings=(), metrics=None):
+        self.name, self.port, self.pid, self.warnings, self.metrics = name, port, pid, list(warnings), metrics
+
+    def gauge(self, name):
+        """The value of a metric without labels, as a float."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as page:
+            text = page.read().decode()
+        return float(re.search(rf"^{name} (.*)$", text, re.MULTILINE)[1])
 
     def __repr__(self):
         return f"System({self.name}, port {self.port}, pid {self.pid})"
@@ -113,7 +121,9 @@ def mailfilter(name, policy, *arguments):
         try:
             port, text = _port_in(log, process)
             warnings = re.findall(r" warning - (.*)", text)
-            yield System(name, port, process.pid, [w for w in warnings if not w.startswith("running as root")])
+            pages = re.search(r"metrics on 127\.0\.0\.1:([0-9]+)", text)
+            yield System(name, port, process.pid, [w for w in warnings if not w.startswith("running as root")],
+                         int(pages[1]) if pages else None)
         finally:
             _stop(process)
 

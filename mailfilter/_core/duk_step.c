@@ -196,6 +196,7 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     else {
         status = STEP_THREW;
         watch_check();
+        slice.in_coroutine = 0;             /* a thrown object is asked for its text outside of it */
         duk.safe_call(ctx, protected_describe, host, 0, 1);
         duk.pop(ctx);
     }

@@ -564,7 +564,7 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         self._cleaned = True
         self._drop_spool()
         # The library's own does nothing: no need to wake a sleeping heap for it.
-        if self.worker.policy.handlers.get("cleanup") and self.driver.started and not self.driver.heap.dead:
+        if self.driver.policy.has_cleanup and self.driver.started and not self.driver.heap.dead:
             outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._handled)
             if outcome is None:
                 return

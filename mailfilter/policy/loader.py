@@ -60,6 +60,7 @@ class Policy:
         program: the policy's own file as a compiler.Program. modules: its modules.Modules.
         programs: {name in tracebacks: Program} of the policy's file and all modules.
         handlers: {handler name: True when the policy defines it, False when it is the library's default}.
+        has_cleanup: whether a session may have a cleanup to call that is not the library's, which does nothing.
         statics: the plain data properties of SmtpServer, by name.
         listen_addresses: SmtpServer.listenAddress as a list of [address, port] lists or texts, or None.
         limits, timeouts: SmtpServer.limits and SmtpServer.timeouts as dicts by name (may be empty).
@@ -88,6 +89,8 @@ class Policy:
             told, movable = self._first_run()
             self._check_handlers(told["others"])
             self.handlers = dict(told["handlers"])
+            # A policy that does not have the word cannot set it later either; handlers may be set later.
+            self.has_cleanup = self.handlers.get("cleanup", False) or "cleanup" in self._names()
             self.statics = told["statics"]
             self.listen_addresses = self._static("listenAddress", list)
             self.limits = self._numbers("limits", config.Limits())
