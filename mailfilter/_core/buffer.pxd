@@ -47,7 +47,6 @@ cdef class LineBuffer:
 
 
 cdef class WriteBuffer:
-    cdef char[256] _inline
     cdef char* _ptr
     cdef Py_ssize_t _len
     cdef Py_ssize_t _size

@@ -8,13 +8,13 @@ searched again, so that a peer who sends one byte at a time costs linear time. N
 buffer larger than the limit: the rest of a longer line is counted and dropped.
 
 WriteBuffer: what is to be written is gathered and taken in one piece (RFC 2920 §3.2 asks that replies to a
-group of commands go out together). The first 256 bytes need no allocation; most replies are shorter.
+group of commands go out together).
 
 Must not know: commands, replies, or what a line means.
 """
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memchr, memcpy, memset
 
 from mailfilter._core.span cimport Span
@@ -28,6 +28,8 @@ _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 cdef Py_ssize_t JOIN_BYTES = 4096
 # A carry buffer above this size is given back as soon as its line is done.
 cdef Py_ssize_t CARRY_KEPT_BYTES = 512
+# What is gathered begins with so much room; most replies are shorter.
+cdef Py_ssize_t WRITE_BYTES = 256
 
 
 @cython.final
@@ -244,15 +246,10 @@ cdef class LineBuffer:
 
 @cython.final
 cdef class WriteBuffer:
-    """Bytes to be written, gathered until they are taken."""
-
-    def __cinit__(self):
-        self._ptr = self._inline
-        self._size = sizeof(self._inline)
+    """Bytes to be written, gathered until they are taken. An empty one has no memory: most of a session's time it is."""
 
     def __dealloc__(self):
-        if self._ptr != self._inline:
-            PyMem_Free(self._ptr)
+        PyMem_Free(self._ptr)
 
     def __len__(self):
         return self._len
@@ -265,15 +262,13 @@ cdef class WriteBuffer:
         """Room for `count` more bytes; the caller fills it and adds to _len what it has used."""
         cdef Py_ssize_t size = self._size
         cdef char* grown
-        if self._len + count > size:
+        if self._ptr == NULL or self._len + count > size:
+            size = size or WRITE_BYTES
             while size < self._len + count:
                 size *= 2
-            grown = <char*> PyMem_Malloc(size)
+            grown = <char*> PyMem_Realloc(self._ptr, size)
             if grown == NULL:
                 raise MemoryError()
-            memcpy(grown, self._ptr, self._len)
-            if self._ptr != self._inline:
-                PyMem_Free(self._ptr)
             self._ptr = grown
             self._size = size
         return self._ptr + self._len
@@ -289,14 +284,12 @@ cdef class WriteBuffer:
         self._len = length
 
     cpdef bytes take(self):
-        """All that was gathered; the buffer is empty and small again."""
+        """All that was gathered; the buffer is empty again."""
         cdef bytes data
         if self._len == 0:
             return b""
         data = PyBytes_FromStringAndSize(self._ptr, self._len)
-        self._len = 0
-        if self._ptr != self._inline:
-            PyMem_Free(self._ptr)
-            self._ptr = self._inline
-            self._size = sizeof(self._inline)
+        PyMem_Free(self._ptr)
+        self._ptr = NULL
+        self._len = self._size = 0
         return data

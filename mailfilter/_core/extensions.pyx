@@ -29,6 +29,10 @@ _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 cdef frozenset SAID = frozenset((b"8BITMIME", b"ENHANCEDSTATUSCODES", b"SMTPUTF8", b"DSN", b"BINARYMIME", b"PRDR",
                                  b"REQUIRETLS", b"AUTH"))
 cdef frozenset NOTHING = frozenset()
+# Never changed: they are those of many sessions.
+cdef set NONE_ANNOUNCED = set()
+cdef dict KEPT = {}
+cdef Py_ssize_t KEPT_LIMIT = 64
 cdef tuple LIMIT_NAMES = (b"MAILMAX", b"RCPTMAX", b"RCPTDOMAINMAX")
 
 XCLIENT_ATTRIBUTES = (b"NAME", b"ADDR", b"PORT", b"PROTO", b"HELO", b"LOGIN", b"DESTADDR", b"DESTPORT")
@@ -45,7 +49,7 @@ OFFERS = {
 
 @cython.final
 cdef class Extensions:
-    """What was announced. announced: the keywords. mechanisms: those of AUTH, in capitals. size_limit: the largest
+    """What was announced. announced: the keywords, not to be changed. mechanisms: those of AUTH, in capitals. size_limit: the largest
     message that is taken, 0 for any."""
 
     def __init__(self):
@@ -55,7 +59,7 @@ cdef class Extensions:
 cdef Extensions extensions_none(Limits limits):
     """Before EHLO, and after HELO."""
     cdef Extensions found = Extensions.__new__(Extensions)
-    found.announced = set()
+    found.announced = NONE_ANNOUNCED
     found.mechanisms = NOTHING
     found.size_limit = limits.message_bytes
     return found
@@ -68,7 +72,7 @@ cdef Extensions extensions_of(list lines, list told, Limits limits, frozenset of
     offered: keys of OFFERS. tls: whether TLS is active. clear_auth: whether AUTH may be used without.
     """
     cdef Extensions found = extensions_none(limits)
-    cdef set announced = found.announced
+    cdef set announced = set()
     cdef set withheld = set()
     cdef dict numbers = {b"RCPTMAX": limits.recipients}
     cdef Py_ssize_t i, size_at = -1
@@ -127,7 +131,19 @@ cdef Extensions extensions_of(list lines, list told, Limits limits, frozenset of
     if b"LIMITS" not in withheld:
         announced.add(b"LIMITS")
         told.append(b" ".join([b"LIMITS"] + [b"%b=%d" % (name, numbers[name]) for name in LIMIT_NAMES if name in numbers]))
+    found.announced = _kept(announced)
     return found
+
+
+cdef set _kept(set announced):
+    """The one set for all sessions to which the same was announced: their own would be a kilobyte each."""
+    cdef frozenset key = frozenset(announced)
+    known = KEPT.get(key)
+    if known is None:
+        if len(KEPT) >= KEPT_LIMIT:
+            return announced
+        KEPT[key] = known = announced
+    return known
 
 
 cdef int _smaller(dict numbers, list words) except -1:

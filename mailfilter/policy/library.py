@@ -25,7 +25,7 @@ ON_DEMAND = {
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),
     "together.js": frozenset(("all",)),
-    "client.js": frozenset(("SmtpClient",)),
+    "client.js": frozenset(("SmtpClient", "SmtpRoutes")),
     "maildir.js": frozenset(("Maildir",)),
     "dns.js": frozenset(("Dns",)),
     "dnsbl.js": frozenset(("Dnsbl",)),
@@ -38,6 +38,9 @@ ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
     "open hello mail rcpt transfer prefersChunks quit release".split())
 ON_DEMAND["client_extensions.js"] = ON_DEMAND["client_steps.js"] | frozenset(
     "about ehlo offers startTls auth relayAuth relayAuthLine xclient xforward sendChunks readMessageResponse".split())
+
+# Files that add to another one, and are there only with it.
+ADDS_TO = {"client_extensions.js": "client.js", "client_steps.js": "client.js"}
 
 # What tracebacks call a file of the library: this and its name.
 PREFIX = "mailfilter/"
@@ -65,7 +68,8 @@ def sources(names=frozenset(), modules=()):
     names: the names that occur in the policy, for the files that are there only on demand.
     modules: such pairs of the policy's own, which come before the last file.
     """
-    files = [name for name in FILES if name not in ON_DEMAND or not ON_DEMAND[name].isdisjoint(names)]
+    asked = [name for name in FILES if name not in ON_DEMAND or not ON_DEMAND[name].isdisjoint(names)]
+    files = [name for name in asked if ADDS_TO.get(name, name) in asked]
     return [*map(_source, files[:-1]), *modules, _source(files[-1])]
 
 

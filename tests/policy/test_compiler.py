@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from at_hand import AtHand
 
+from mailfilter.config import Settings
 from mailfilter.errors import PolicyError
-from mailfilter.policy import compiler, library
+from mailfilter.policy import compiler, library, load
 from mailfilter.policy.compiler import Compiler
 from mailfilter.policy.dialect import NO_ASYNC
 from mailfilter.policy.program_cache import FILES_LIMIT, ProgramCache, default_directory
@@ -365,7 +366,20 @@ def test_standard_methods(evaluate, code, value):
 def test_what_a_policy_does_not_name_is_not_in_its_heap(tmp_path, name):
     loaded = [file for file, _ in library.sources()]
     assert library.PREFIX + name not in loaded
-    assert library.PREFIX + name in [file for file, _ in library.sources(library.ON_DEMAND[name])]
+    base = library.ON_DEMAND.get(library.ADDS_TO.get(name), frozenset())
+    assert library.PREFIX + name in [file for file, _ in library.sources(library.ON_DEMAND[name] | base)]
+
+
+@pytest.mark.parametrize("names", [("mail", "rcpt", "open"), ("ehlo", "auth"), ("SmtpRoutes",), ("SmtpClient",), ("Maildir",),
+                                   ("SmtpClient", "mail", "auth")], ids=" ".join)
+def test_whatever_a_policy_names_its_library_can_be_loaded(tmp_path, names):
+    path = tmp_path / "policy.js"
+    path.write_text(f"var names = {list(names)}, there = {{{names[0]}: typeof {names[0]}}};\n")
+    policy = load(path, Settings({"cacheDirectory": ""}, {}), hostname="x")
+    assert policy.image is not None
+    heap = policy.new_heap(lambda *_: None)
+    heap.load("look", b"if (/^[A-Z]/.test(names[0]) && there[names[0]] !== 'function') throw new Error(names[0]);")
+    heap.close()
 
 
 def test_the_names_on_demand_are_those_in_the_file():
