@@ -785,6 +785,129 @@ declare namespace Dkim {
     function keyFor(headers: SmtpHeader[], keys: { [domain: string]: object }): DkimKey | null;
 }
 
+/** A set of an ARC chain: what one receiver found out and sealed. */
+interface ArcSet {
+    /** From 1. */
+    instance: number;
+    /** What its seal says of the chain before it. */
+    cv: string | null;
+    /** Who sealed it (d= of the seal). */
+    domain: string | null;
+    /** The name of the key of the seal (s=). */
+    selector: string | null;
+    /** The outcome for the seal, as of `DkimSignature`; `none`: it was not looked at. */
+    sealResult: string;
+    /** Why the seal is no pass, in words. */
+    sealReason: string | null;
+    /** Who signed the message as it left that receiver. */
+    signatureDomain: string | null;
+    /** The outcome for that signature; `none`: it was not looked at. Only the newest must be good. */
+    signatureResult: string;
+    /** Why the signature is no pass, in words. */
+    signatureReason: string | null;
+    /** When it was sealed, in seconds since 1970. */
+    timestamp: number | null;
+    /** What it found out: a value for `AuthResults.read`. */
+    authResults: string;
+}
+
+/** The outcome for the ARC chain of a message. */
+interface ArcChain {
+    /** The chain validation status (RFC 8617 §4.4). */
+    result: 'none' | 'pass' | 'fail';
+    /** Why it is no pass, in words. */
+    reason: string | null;
+    /** It failed only because a key could not be had just now. */
+    temporary: boolean;
+    /** A seal says that the chain had failed before. */
+    ended: boolean;
+    /** 0: the message is as the first receiver sealed it; else the instance since which it is what it is. Null without a pass. */
+    oldestPass: number | null;
+    /** Who sealed, the newest first, each once. */
+    domains: Array<string | null>;
+    /** The oldest first. */
+    sets: ArcSet[];
+}
+
+/** What `Arc.seal` needs. */
+interface ArcKey {
+    /** The domain that seals (d=). */
+    domain: string;
+    /** The name of the key (s=). */
+    selector: string;
+    /** An RSA key: the path of a file, beginning with "/", or the key itself in PEM. */
+    key: string;
+    /** What `Arc.verify` said when the message arrived. Default: it is asked now. */
+    chain?: ArcChain;
+    /** Whose Authentication-Results in the headers are sealed. Default: those of this server's name. */
+    authservId?: string;
+    /** A value to seal instead. */
+    results?: SmtpHeader | string;
+    /** Names of the fields to sign, as far as they are there. */
+    headers?: string[];
+}
+
+/** Authenticated Received Chain (RFC 8617): what earlier receivers found out about a message. */
+declare namespace Arc {
+    /** Verifies the chain of a message. Waits. */
+    function verify(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): ArcChain;
+    /**
+     * Goes on with the chain of a message as it would leave with these headers. Waits. Put the three fields in front of them, and
+     * change neither headers nor body after that. Empty when the chain must not go on.
+     */
+    function seal(headers: SmtpHeader[], body: SmtpBody | string | null, options: ArcKey): SmtpHeader[];
+}
+
+/** A method and its result, as Authentication-Results have it. */
+interface AuthResult {
+    /** As `spf`. */
+    method: string;
+    /** As `pass`. */
+    result: string;
+    /** The version of the method; 1 when nothing is said. */
+    version?: number;
+    /** Why, in words. */
+    reason?: string | null;
+    /** What stands in comments. */
+    comment?: string | null;
+    /** By names as `smtp.mailfrom`; of several with one name the first. */
+    properties?: { [name: string]: string | null | undefined };
+}
+
+/** What the checks of a session returned. What is absent or null is not told of. */
+interface AuthOutcomes {
+    /** The identity that the client has authenticated as. */
+    auth?: string | null;
+    /** Of `Dns.iprev`, and the address. */
+    iprev?: { result: string; name: string | null; address: string } | null;
+    /** Of `Spf.checkHelo`. */
+    helo?: SpfOutcome | null;
+    /** Of `Spf.check`; `sender`: the mailbox to tell instead of the domain. */
+    spf?: (SpfOutcome & { sender?: string }) | null;
+    /** Of `Dkim.verify`. */
+    dkim?: DkimSignature[] | null;
+    /** Of `Arc.verify`. */
+    arc?: ArcChain | null;
+    /** Of a DMARC evaluation; `disposition`: what was done. */
+    dmarc?: { result: string; domain: string | null; policy?: string | null; disposition?: string | null; reason?: string | null } | null;
+    /** Of `Dnsbl.check`. */
+    dnsbl?: { listed: boolean; score: number; hits: Array<{ zone: string }> } | null;
+}
+
+/** The header field Authentication-Results (RFC 8601). */
+declare namespace AuthResults {
+    /** Reads a field of whoever. Never throws for what stands in it; `problem` says what could not be understood. */
+    function read(header: SmtpHeader | string): {
+        authservId: string | null; version: number; results: AuthResult[]; problem: string | null;
+    };
+    /** Removes, in place, every field that claims to be ours or could be taken for one (RFC 8601 §5). @returns how many */
+    function remove(headers: Array<SmtpHeader | string>, authservId: string): number;
+    /** Writes a field. What is given is quoted so that it can say no more than itself. */
+    function write(authservId: string, results: AuthResult[]): SmtpHeader;
+    /** One field that sums a session up. */
+    function header(authservId: string, outcomes: AuthOutcomes): SmtpHeader;
+}
+
 /** The outcome of an SPF check. */
 interface SpfOutcome {
     /** The result as RFC 7208 §2.6 names it. */
@@ -928,6 +1051,8 @@ declare var __dirname: string;
 
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
+    Arc: typeof Arc;
+    AuthResults: typeof AuthResults;
     Dkim: typeof Dkim;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;

@@ -2,6 +2,8 @@
 
 The names here and those that js/*.js gives to host.now and host.wait are the same set; a test compares them.
 """
+from mailfilter.policy import arc_operations as arc
+from mailfilter.policy import auth_results_operations as auth_results
 from mailfilter.policy import client_auth
 from mailfilter.policy import client_operations as client
 from mailfilter.policy import dkim_operations as dkim
@@ -79,6 +81,10 @@ OPERATIONS = (
               failure="gives temperror"),
     Operation("dkim.sign", dkim.sign, (list, BODY, str, str, str, list, list, str, OPTIONAL_TEXT, NUMBER), waits=True,
               deadline="message_handler"),
+    Operation("arc.verify", arc.verify, (list, BODY), waits=True, deadline="dns for each key", failure="gives what is known"),
+    Operation("arc.seal", arc.seal, (list, BODY, str, str, str, list, str, str), waits=True, deadline="message_handler"),
+    Operation("authresults.read", auth_results.read, (str,), loading=True, failure="gives what is known"),
+    Operation("authresults.claims", auth_results.claims, (str, str), loading=True, failure="never fails"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -24,7 +24,8 @@ from mailfilter.errors import ConfigError, MailfilterError
 from mailfilter.services.dns_answer import FAILURES, FOUND
 from mailfilter.services.synchronous import Synchronous, look_up
 
-__all__ = ["PrivateKey", "Signature", "body_hashes", "fields_of", "headers_of", "key_record", "sign", "verify", "wanted_bodies"]
+__all__ = ["PrivateKey", "Refused", "Signature", "body_hashes", "body_of", "check_form", "check_signature", "describe",
+           "fields_of", "headers_of", "key_record", "public_key", "sign", "signed_field", "text_of", "verify", "wanted_bodies"]
 
 SIGNATURES = 10
 """Signatures of one message that are verified; the result of those after them is "policy"."""
@@ -38,11 +39,15 @@ MOST_EXPONENT = 1 << 32
 KEY_OCTETS = 16384
 """The largest key record that is looked at."""
 
+FIELD_OCTETS, BLANKS, NAMES = 16384, 64, 128
+"""The longest signature field that is looked at, the longest run of white space in one, the most names in its h=. dkimpy's
+regular expressions take time that grows with the square of such runs, its choice of fields with the names."""
+
 _TXT = 16
 _HASHES = {b"rsa-sha256": hashlib.sha256, b"rsa-sha1": hashlib.sha1, b"ed25519-sha256": hashlib.sha256}
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A signature has this result for this reason."""
 
     def __init__(self, result, reason):
@@ -75,6 +80,16 @@ class Signature:
         self.testing = False
 
 
+def check_form(value):
+    """Raise Refused unless a signature field can be looked at in bounded time."""
+    if len(value) > FIELD_OCTETS:
+        raise Refused("neutral", f"longer than {FIELD_OCTETS} octets")
+    if re.search(rb"\s{%d}" % (BLANKS + 1), value):
+        raise Refused("neutral", f"more than {BLANKS} blanks in a row")
+    if value.count(b":") > NAMES:
+        raise Refused("neutral", f"more than {NAMES} names in h=")
+
+
 # -- what the message has --------------------------------------------------------------------------------------------
 
 
@@ -102,25 +117,25 @@ def wanted_bodies(headers):
     wanted = set()
     for value in fields_of(headers, b"dkim-signature")[:SIGNATURES]:
         try:
-            tags = parse_tag_value(value)
-            wanted.add(_body_of(tags))
-        except (InvalidTagValueList, _Refused):
+            check_form(value)
+            wanted.add(body_of(parse_tag_value(value)))
+        except (InvalidTagValueList, Refused):
             continue
     return wanted
 
 
-def _body_of(tags):
+def body_of(tags):
     """(canonicalization, hash name, length or None) that a signature with these tags needs."""
     hasher = _HASHES.get(tags.get(b"a"))
     if hasher is None:
-        raise _Refused("neutral", f"unknown algorithm {_text(tags.get(b'a', b''))}")
+        raise Refused("neutral", f"unknown algorithm {text_of(tags.get(b'a', b''))}")
     kind = tags.get(b"c", b"simple/simple").partition(b"/")[2] or b"simple"
     if kind not in (b"simple", b"relaxed"):
-        raise _Refused("neutral", f"unknown canonicalization {_text(tags[b'c'])}")
+        raise Refused("neutral", f"unknown canonicalization {text_of(tags[b'c'])}")
     length = None
     if b"l" in tags:
         if not re.fullmatch(rb"[0-9]{1,18}", tags[b"l"]):
-            raise _Refused("neutral", "l= is no number")
+            raise Refused("neutral", "l= is no number")
         length = int(tags[b"l"])
     return kind.decode("ascii"), "sha1" if hasher is hashlib.sha1 else "sha256", length
 
@@ -177,47 +192,48 @@ def _verified(headers, bodies):
         else:
             try:
                 _verify_one(headers, index, value, bodies, signature)
-            except _Refused as refused:
+            except Refused as refused:
                 signature.result, signature.reason = refused.result, refused.reason
         found.append(signature)
     return found
 
 
 def _verify_one(headers, index, value, bodies, signature):
-    """Fill in `signature`; raises _Refused where it is no pass."""
+    """Fill in `signature`; raises Refused where it is no pass."""
+    check_form(value)
     try:
         tags = parse_tag_value(value)
     except InvalidTagValueList as error:
-        raise _Refused("neutral", f"not a list of tags: {error}") from None
+        raise Refused("neutral", f"not a list of tags: {error}") from None
     describe(signature, tags)
     verifier = dkim.DKIM(b"")
     verifier.headers = headers
     try:
         tags, include, sigheaders = verifier.verify_headerprep(index)
     except (dkim.DKIMException, ValueError, IndexError) as error:
-        raise _Refused("neutral", str(error)) from None
-    wanted = _body_of(tags)
+        raise Refused("neutral", str(error)) from None
+    wanted = body_of(tags)
     if b"from" not in include:
-        raise _Refused("permerror", "From is not signed")
+        raise Refused("permerror", "From is not signed")
     if signature.identity is not None and signature.domain is not None:
         domain = signature.identity.rpartition("@")[2].lower()
         if domain != signature.domain.lower() and not domain.endswith("." + signature.domain.lower()):
-            raise _Refused("permerror", "i= is outside d=")
+            raise Refused("permerror", "i= is outside d=")
     digest, octets = bodies[wanted]
     if wanted[2] is not None:
         signature.length = wanted[2]
         signature.unsigned = max(octets - wanted[2], 0)
         if octets < wanted[2]:
-            raise _Refused("fail", "the body is shorter than l= says")
+            raise Refused("fail", "the body is shorter than l= says")
     if base64.b64decode(re.sub(rb"\s+", b"", tags[b"bh"])) != digest:
-        raise _Refused("fail", "the body has been changed")
-    record = key_record(f"{_text(tags[b's'])}._domainkey.{_text(tags[b'd'])}")
+        raise Refused("fail", "the body has been changed")
+    record = key_record(f"{text_of(tags[b's'])}._domainkey.{text_of(tags[b'd'])}")
     check_signature(verifier, tags, include, sigheaders[index], record, signature)
 
 
 def check_signature(verifier, tags, include, header, record, signature):
-    """Check the signature over the header with a key record; raises _Refused where it is no pass."""
-    key, bits, kind = _public_key(record, tags, signature)
+    """Check the signature over the header with a key record; raises Refused where it is no pass."""
+    key, bits, kind = public_key(record, tags, signature)
     signature.key_bits = bits
     verifier.pk, verifier.keysize, verifier.ktag, verifier.seqtlsrpt = key, bits, kind, False
     # The body was compared with bh= already; dkimpy, which would want all of it, compares that of an empty one.
@@ -228,16 +244,16 @@ def check_signature(verifier, tags, include, header, record, signature):
     try:
         good = verifier.verify_sig_process(tags, include, header, None)
     except (dkim.DKIMException, ValueError, binascii.Error) as error:
-        raise _Refused("permerror", str(error)) from None
+        raise Refused("permerror", str(error)) from None
     if not good:
-        raise _Refused("fail", "the header has been changed, or it was signed with another key")
+        raise Refused("fail", "the header has been changed, or it was signed with another key")
     signature.result = "pass"
 
 
 def describe(signature, tags):
     """What a signature says of itself."""
     def text(name):
-        return _text(tags[name]) if name in tags else None
+        return text_of(tags[name]) if name in tags else None
 
     def number(name):
         return int(tags[name]) if name in tags and re.fullmatch(rb"[0-9]{1,18}", tags[name]) else None
@@ -245,18 +261,18 @@ def describe(signature, tags):
     signature.domain, signature.selector, signature.algorithm = text(b"d"), text(b"s"), text(b"a")
     signature.identity = _unquoted(tags[b"i"]) if b"i" in tags else None
     signature.canonicalization = text(b"c") or "simple/simple"
-    signature.headers = [_text(name.strip()) for name in tags.get(b"h", b"").split(b":") if name.strip()]
+    signature.headers = [text_of(name.strip()) for name in tags.get(b"h", b"").split(b":") if name.strip()]
     signature.timestamp, signature.expires = number(b"t"), number(b"x")
     signature.value = re.sub(r"\s+", "", text(b"b") or "")[:16]
 
 
 def key_record(name):
-    """The key record at `name` as octets; raises _Refused. Only inside a Synchronous."""
+    """The key record at `name` as octets; raises Refused. Only inside a Synchronous."""
     answer = look_up(name, _TXT)
     if answer.status in FAILURES:
-        raise _Refused("temperror", f"no key now: {answer.status} for {name}")
+        raise Refused("temperror", f"no key now: {answer.status} for {name}")
     if answer.status != FOUND:
-        raise _Refused("permerror", f"no key at {name}")
+        raise Refused("permerror", f"no key at {name}")
     # RFC 6376 §3.6.2.2: several records are undefined. One that says what it is goes before others.
     records = [record.data for record in answer.records]
     for record in records:
@@ -265,45 +281,45 @@ def key_record(name):
     return records[0]
 
 
-def _public_key(record, tags, signature):
-    """(key, bits, kind) out of a key record, for a signature with these tags; raises _Refused."""
+def public_key(record, tags, signature):
+    """(key, bits, kind) out of a key record, for a signature with these tags; raises Refused."""
     if len(record) > KEY_OCTETS:
-        raise _Refused("permerror", "the key record is too long")
+        raise Refused("permerror", "the key record is too long")
     try:
         fields = parse_tag_value(record)
     except InvalidTagValueList as error:
-        raise _Refused("permerror", f"the key record is no list of tags: {error}") from None
+        raise Refused("permerror", f"the key record is no list of tags: {error}") from None
     flags = [flag.strip() for flag in fields.get(b"t", b"").split(b":")]
     signature.testing = b"y" in flags
     if fields.get(b"v", b"DKIM1") != b"DKIM1":
-        raise _Refused("permerror", f"the key record has version {_text(fields[b'v'])}")
+        raise Refused("permerror", f"the key record has version {text_of(fields[b'v'])}")
     if b"p" not in fields:
-        raise _Refused("permerror", "the key record has no key")
+        raise Refused("permerror", "the key record has no key")
     if not re.sub(rb"\s+", b"", fields[b"p"]):
-        raise _Refused("permerror", "the key is revoked")
+        raise Refused("permerror", "the key is revoked")
     kind, algorithm = fields.get(b"k", b"rsa"), tags[b"a"]
     if kind != algorithm.partition(b"-")[0]:
-        raise _Refused("permerror", f"the key is for {_text(kind)}")
+        raise Refused("permerror", f"the key is for {text_of(kind)}")
     allowed = [name.strip() for name in fields.get(b"h", b"").split(b":") if name.strip()]
     if allowed and algorithm.partition(b"-")[2] not in allowed:
-        raise _Refused("permerror", f"the key does not allow {_text(algorithm)}")
+        raise Refused("permerror", f"the key does not allow {text_of(algorithm)}")
     services = [name.strip() for name in fields.get(b"s", b"*").split(b":")]
     if b"*" not in services and b"email" not in services:
-        raise _Refused("permerror", "the key is not for mail")
+        raise Refused("permerror", "the key is not for mail")
     if b"s" in flags and signature.identity is not None and (
             signature.identity.rpartition("@")[2].lower() != (signature.domain or "").lower()):
-        raise _Refused("permerror", "the key does not allow subdomains in i=")
+        raise Refused("permerror", "the key does not allow subdomains in i=")
     if algorithm == b"rsa-sha1":
-        raise _Refused("policy", "rsa-sha1 is no longer accepted (RFC 8301)")
+        raise Refused("policy", "rsa-sha1 is no longer accepted (RFC 8301)")
     try:
         key, bits, kind, _report = dkim.evaluate_pk(signature.selector, re.sub(rb"\s+", b"", record))
     except (dkim.DKIMException, ValueError, binascii.Error, IndexError, TypeError) as error:
-        raise _Refused("permerror", f"the key cannot be read: {error}") from None
+        raise Refused("permerror", f"the key cannot be read: {error}") from None
     if kind == b"rsa":
         if bits < LEAST_RSA_BITS:
-            raise _Refused("policy", f"the key has {bits} bits, fewer than {LEAST_RSA_BITS}")
+            raise Refused("policy", f"the key has {bits} bits, fewer than {LEAST_RSA_BITS}")
         if bits > MOST_RSA_BITS or key["publicExponent"] >= MOST_EXPONENT:
-            raise _Refused("policy", f"the key is larger than {MOST_RSA_BITS} bits, or its exponent is")
+            raise Refused("policy", f"the key is larger than {MOST_RSA_BITS} bits, or its exponent is")
     return key, bits, kind
 
 
@@ -349,11 +365,11 @@ class PrivateKey:
 class _Signer(dkim.DKIM):
     """dkimpy's signer with a key of ours: its own arithmetic would take ten milliseconds."""
 
-    def finish(self, fields, include, canon, key):
-        """The header field for `fields`, whose b= is filled in here."""
+    def finish(self, name, fields, include, canon, key):
+        """The value of the field `name`, whose b= is filled in here."""
         self.signature_algorithm = key.algorithm
         self.hasher = hashlib.sha256
-        return self.gen_header(fields, include, canon, b"DKIM-Signature", key)
+        return self.gen_header(fields, include, canon, name, key)
 
 
 class _Digested:
@@ -388,13 +404,18 @@ def sign(headers, bodies, *, domain, selector, key, include, oversign, canonical
         identity and (b"i", identity),
         now is not None and (b"t", str(int(now)).encode()), expires is not None and (b"x", str(int(expires)).encode()),
         (b"h", b" : ".join(signed)), (b"bh", base64.b64encode(digest)), (b"b", b"0" * 60)) if field]
+    return signed_field(headers, b"DKIM-Signature", fields, signed, canon, key)
+
+
+def signed_field(headers, name, fields, include, canon, key):
+    """The field `name`, its CR LF included, of `fields` (pairs, the last one b=), signed together with those in `include`."""
     signer = _Signer(b"")
     signer.headers = headers
     if key.bits == 256:
-        return b"DKIM-Signature: " + signer.finish(fields, signed, canon, _WithAlgorithm(key))
+        return name + b": " + signer.finish(name, fields, include, canon, _WithAlgorithm(key))
     previous, dkim.RSASSA_PKCS1_v1_5_sign = dkim.RSASSA_PKCS1_v1_5_sign, lambda hasher, _: key.sign(hasher.digest())
     try:
-        return b"DKIM-Signature: " + signer.finish(fields, signed, canon, key)
+        return name + b": " + signer.finish(name, fields, include, canon, key)
     finally:
         dkim.RSASSA_PKCS1_v1_5_sign = previous
 
@@ -403,11 +424,12 @@ class _WithAlgorithm(_Digested):
     algorithm = b"ed25519-sha256"
 
 
-def _text(octets):
+def text_of(octets):
+    """What stands in a signature, as text for people."""
     return octets.decode("utf-8", "replace")
 
 
 def _unquoted(value):
     """dkim-quoted-printable (RFC 6376 §2.11) as text."""
     value = re.sub(rb"\s+", b"", value)
-    return _text(re.sub(rb"=([0-9A-F]{2})", lambda found: bytes((int(found[1], 16),)), value))
+    return text_of(re.sub(rb"=([0-9A-F]{2})", lambda found: bytes((int(found[1], 16),)), value))

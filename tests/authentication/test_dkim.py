@@ -3,6 +3,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 
 import dkim
 import pytest
@@ -203,6 +204,18 @@ def test_a_signature_over_a_part_of_the_body_says_how_much_it_leaves_out(session
 ])
 def test_broken_signatures(session, signature, result):
     assert verified(session, b"DKIM-Signature: " + signature + b"\r\n" + MESSAGE)[0][0] == result
+
+
+@pytest.mark.parametrize("value", [
+    b"v=1; a=rsa-sha256; d=example.org; s=rsa; h=From; bh=AAAA; b=A" + b"\r\n " * 3000 + b"!",
+    b"v=1; a=rsa-sha256; d=example.org; s=rsa; h=From; bh=AAAA; b=" + b"A " * 20000,
+    b"v=1; a=rsa-sha256; d=example.org; s=rsa; bh=AAAA; b=AAAA; h=From:" + b":".join(b"h%d" % n for n in range(500)),
+])
+def test_hostile_signatures_cost_nothing(session, value):
+    """White space in front of nothing, and names without end, take dkimpy seconds: they are not shown to it."""
+    before = time.monotonic()
+    assert verified(session, b"DKIM-Signature: " + value + b"\r\n" + MESSAGE)[0][0] == "neutral"
+    assert time.monotonic() - before < 1
 
 
 def test_a_message_without_signatures_and_one_with_many(session):

@@ -48,6 +48,10 @@ WAITED = {
     "dkim.verify": lambda headers, body: [["pass", None, "example.org", "s1", None, "rsa-sha256", "relaxed/relaxed", 2048,
                                            ["from"], None, 0, False, 1, None, "abc"]],
     "dkim.sign": lambda headers, body, *options: "v=1; a=rsa-sha256;\r\n b=abc" if options[0] == "example.org" else str(options),
+    "arc.verify": lambda headers, body: ["pass", None, False, False, 0, [
+        [1, "none", "one.example", "s", "pass", None, "one.example", "fail", "changed", 5, "one.example; spf=pass"],
+        [2, "pass", "two.example", "s", "pass", None, "two.example", "pass", None, 6, "two.example; arc=pass"]]],
+    "arc.seal": lambda headers, body, *options: [f"i=1; cv={options[5]};\r\n b=abc", "i=1; b=def", f"i=1; {options[4]}"],
     "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port, options: 7,

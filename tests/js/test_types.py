@@ -201,7 +201,7 @@ PROBE = """
     }
     void Sys.all;       // comes when it is named
     /* What is global beside the language itself; each is there when it is named. */
-    void [SmtpRoutes, Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
+    void [Arc, AuthResults, SmtpRoutes, Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
@@ -210,7 +210,8 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype), SmtpRoutes: names(SmtpRoutes.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
-        Dns: names(Dns), Dkim: names(Dkim), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
+        Dns: names(Dns), Dkim: names(Dkim), Arc: names(Arc),
+        AuthResults: names(AuthResults), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
@@ -239,7 +240,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Dkim", "Dns", "Spf", "Sys"):
+    if name in ("Arc", "AuthResults", "Dkim", "Dns", "Spf", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -250,7 +251,7 @@ def declared(name):
 
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
-           "Dkim", "Spf",
+           "Arc", "AuthResults", "Dkim", "Spf",
            "SpfServer", "SpfResponse", "Sys"]
 
 
