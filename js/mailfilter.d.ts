@@ -906,6 +906,73 @@ declare namespace AuthResults {
     function write(authservId: string, results: AuthResult[]): SmtpHeader;
     /** One field that sums a session up. */
     function header(authservId: string, outcomes: AuthOutcomes): SmtpHeader;
+
+/** What the owner of a domain says about messages that claim to be from there. */
+interface DmarcRecord {
+    /** Where the record is. */
+    domain: string;
+    /** The policy for the domain. */
+    p: 'none' | 'quarantine' | 'reject' | null;
+    /** The policy for its subdomains. */
+    sp: 'none' | 'quarantine' | 'reject' | null;
+    /** The policy for subdomains that do not exist (RFC 9989). */
+    np: 'none' | 'quarantine' | 'reject' | null;
+    /** Alignment of DKIM: relaxed or strict. */
+    adkim: 'r' | 's';
+    /** Alignment of SPF: relaxed or strict. */
+    aspf: 'r' | 's';
+    /** For how many of 100 messages the policy is (RFC 7489). */
+    pct: number;
+    /** Whether people register names under it (RFC 9989). */
+    psd: 'y' | 'n' | 'u';
+    /** The policy is being tested (RFC 9989). */
+    t: boolean;
+    /** Options for reports of failures. */
+    fo: string;
+    /** Where aggregate reports go to: URIs. */
+    rua: string[];
+}
+
+/** The outcome of DMARC for one message. */
+interface DmarcOutcome {
+    /**
+     * `none`: the domain has no DMARC record; `temperror`: no result just now; `permerror`: From does not say who the author is
+     * (then `domain` is null), or the record has no policy that can be used.
+     */
+    result: 'pass' | 'fail' | 'none' | 'temperror' | 'permerror';
+    /** Why it is no pass, in words. */
+    reason: string | null;
+    /** The author's domain, in lower case and A-labels. */
+    domain: string | null;
+    /** The registered domain above it. */
+    organizationalDomain: string | null;
+    /** What the owner of the domain wants for messages that fail. */
+    policy: 'none' | 'quarantine' | 'reject';
+    /** What that means for this message: `none` unless it fails. */
+    disposition: 'none' | 'quarantine' | 'reject';
+    /** The disposition is one step milder than the policy: `pct`, or `t=y`. */
+    sampledOut: boolean;
+    /** The text of the record. */
+    record: string | null;
+    /** What the record says. */
+    published: DmarcRecord | null;
+    /** What SPF found. `aligned`: it passed, and speaks for the author's domain. */
+    spf: { result: string; identity: string; domain: string; aligned: boolean } | null;
+    /** What DKIM found, in the order of the signatures. */
+    dkim: Array<{ result: string; domain: string | null; selector: string | null; aligned: boolean }>;
+}
+
+/** Whether a message comes from the domain in its From (RFC 9989, RFC 7489). */
+declare namespace Dmarc {
+    /**
+     * Whether SPF or DKIM speak for the author's domain, and what its owner wants if not. Waits.
+     * @param found spf: of `Spf.check`; dkim: of `Dkim.verify`; standard: default `"rfc9989"`; smtputf8: the address in From may have
+     *     letters that are not ASCII; sample: 0 to 100, compared with `pct`, default a random number
+     */
+    function evaluate(headers: SmtpHeader[], found: {
+        spf?: SpfOutcome | null; dkim?: DkimSignature | DkimSignature[] | null; standard?: 'rfc9989' | 'rfc7489';
+        smtputf8?: boolean; sample?: number;
+    }): DmarcOutcome;
 }
 
 /** The outcome of an SPF check. */
@@ -1054,6 +1121,7 @@ interface MailfilterLibrary {
     Arc: typeof Arc;
     AuthResults: typeof AuthResults;
     Dkim: typeof Dkim;
+    Dmarc: typeof Dmarc;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
     Maildir: typeof Maildir;

@@ -14,8 +14,8 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
          "body.js", "sys.js", "together.js", "client.js", "client_extensions.js", "client_steps.js", "routes.js",
-         "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "server.js",
-         "modules.js", "engine.js")
+         "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
+         "server.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -33,6 +33,7 @@ ON_DEMAND = {
     "dkim.js": frozenset(("Dkim",)),
     "arc.js": frozenset(("Arc",)),
     "authresults.js": frozenset(("AuthResults",)),
+    "dmarc.js": frozenset(("Dmarc",)),
     "spf.js": frozenset(("Spf", "SpfServer", "SpfResponse")),
 }
 

@@ -7,6 +7,7 @@ from mailfilter.policy import auth_results_operations as auth_results
 from mailfilter.policy import client_auth
 from mailfilter.policy import client_operations as client
 from mailfilter.policy import dkim_operations as dkim
+from mailfilter.policy import dmarc_operations as dmarc
 from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
@@ -85,6 +86,8 @@ OPERATIONS = (
     Operation("arc.seal", arc.seal, (list, BODY, str, str, str, list, str, str), waits=True, deadline="message_handler"),
     Operation("authresults.read", auth_results.read, (str,), loading=True, failure="gives what is known"),
     Operation("authresults.claims", auth_results.claims, (str, str), loading=True, failure="never fails"),
+    Operation("dmarc.evaluate", dmarc.evaluate, (list, list, list, str, bool, NUMBER), waits=True,
+              deadline="dns for each look-up", failure="gives temperror"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

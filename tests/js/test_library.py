@@ -52,6 +52,10 @@ WAITED = {
         [1, "none", "one.example", "s", "pass", None, "one.example", "fail", "changed", 5, "one.example; spf=pass"],
         [2, "pass", "two.example", "s", "pass", None, "two.example", "pass", None, 6, "two.example; arc=pass"]]],
     "arc.seal": lambda headers, body, *options: [f"i=1; cv={options[5]};\r\n b=abc", "i=1; b=def", f"i=1; {options[4]}"],
+    "dmarc.evaluate": lambda headers, spf, dkim, standard, smtputf8, sample: [
+        "fail", f"{standard} {smtputf8} {sample}", "sub.example.org", "example.org", "reject", "quarantine", "example.org",
+        "v=DMARC1", True, bool(spf and spf[1] == "example.org"), [one[1] == "example.org" for one in dkim],
+        ["reject", None, None, "r", "s", 50, "u", False, "0", ["mailto:a@example.org"]] if spf else None],
     "spf.check": lambda address, sender, helo, lax: spf_outcome(sender or helo, f"asked {address} {sender} {helo}"),
     "dns.reverse": lambda address: {"192.0.2.1": "client.example"}.get(address),
     "client.connect": lambda host, port, options: 7,

@@ -211,7 +211,7 @@ PROBE = """
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         Dns: names(Dns), Dkim: names(Dkim), Arc: names(Arc),
-        AuthResults: names(AuthResults), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
+        AuthResults: names(AuthResults), Dmarc: names(Dmarc), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
@@ -240,7 +240,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Arc", "AuthResults", "Dkim", "Dns", "Spf", "Sys"):
+    if name in ("Arc", "AuthResults", "Dkim", "Dmarc", "Dns", "Spf", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -251,7 +251,7 @@ def declared(name):
 
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
-           "Arc", "AuthResults", "Dkim", "Spf",
+           "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
            "SpfServer", "SpfResponse", "Sys"]
 
 

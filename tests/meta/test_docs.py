@@ -265,7 +265,7 @@ PROBE = """
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpRoutes: names(SmtpRoutes),
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
-            Dkim: Object.keys(Dkim), Arc: Object.keys(Arc), AuthResults: Object.keys(AuthResults), SpfServer: ['query'],
+            Dkim: Object.keys(Dkim), Arc: Object.keys(Arc), AuthResults: Object.keys(AuthResults), Dmarc: Object.keys(Dmarc), SpfServer: ['query'],
             Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
             SpfResponse: Object.getOwnPropertyNames(SpfResponse.prototype), Spf: Object.getOwnPropertyNames(Spf),
             Dns: Object.getOwnPropertyNames(Dns).filter(function (name) { return !/^t_/.test(name); })
@@ -291,7 +291,7 @@ def test_every_global_has_its_section(api):
 
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
-                                  "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Spf", "SpfServer", "Sys"])
+                                  "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
     words = set(re.findall(r"\w+", " ".join(coded(text))))
