@@ -906,6 +906,7 @@ declare namespace AuthResults {
     function write(authservId: string, results: AuthResult[]): SmtpHeader;
     /** One field that sums a session up. */
     function header(authservId: string, outcomes: AuthOutcomes): SmtpHeader;
+}
 
 /** What the owner of a domain says about messages that claim to be from there. */
 interface DmarcRecord {

@@ -265,7 +265,8 @@ PROBE = """
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpRoutes: names(SmtpRoutes),
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
-            Dkim: Object.keys(Dkim), Arc: Object.keys(Arc), AuthResults: Object.keys(AuthResults), Dmarc: Object.keys(Dmarc), SpfServer: ['query'],
+            Dkim: Object.keys(Dkim), Arc: Object.keys(Arc), AuthResults: Object.keys(AuthResults),
+            Dmarc: Object.keys(Dmarc), SpfServer: ['query'],
             Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
             SpfResponse: Object.getOwnPropertyNames(SpfResponse.prototype), Spf: Object.getOwnPropertyNames(Spf),
             Dns: Object.getOwnPropertyNames(Dns).filter(function (name) { return !/^t_/.test(name); })
