@@ -1,6 +1,5 @@
 """Known defects of the predecessor, D19 to D25: the API, replies, truncation, speed, logs, build.
-
-Coming with their parts, and not here: D19 (SPF), and of D20 Received with ESMTPS, which needs TLS.
+D5, D19 and what D20 has of TLS: test_security.py.
 """
 import os
 import platform

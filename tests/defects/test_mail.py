@@ -1,6 +1,5 @@
 """Known defects of the predecessor, D1 to D12: mail lost, hidden, smuggled, changed, or dialogues out of step.
-
-Coming with their part, and not here: D5 (STARTTLS).
+D5: test_security.py.
 """
 import resource
 
