@@ -40,6 +40,84 @@
         return value === undefined || value === null ? NO_OPINION : answered(name, value);
     }
 
+    /* Accepted 0, refused for now 1, for good 2. */
+    function rank(response) {
+        return response[0] < 400 ? 0 : response[0] < 500 ? 1 : 2;
+    }
+
+    /*
+     * The one reply that stands for those of all recipients. It is no success unless all are; where some recipients have
+     * the message, trying again would give it to them twice, so a refusal for good goes first; otherwise one for now.
+     */
+    function forAll(each) {
+        var first = [null, null, null], i;
+        for (i = each.length - 1; i >= 0; i--) {
+            first[rank(each[i])] = each[i];
+        }
+        return !first[1] && !first[2] ? first[0] : first[0] ? first[2] || first[1] : first[1] || first[2];
+    }
+
+    /* What smtpData returned: one response, an array with one for each recipient, or one with such an array in it. */
+    function messageAnswered(value) {
+        var list = Array.isArray(value) ? value : value && Array.isArray(value.recipients) ? value.recipients : null,
+            each, one, accepted;
+        if (list === null) {
+            return answered('smtpData', value);
+        }
+        if (list !== value && list.length !== server.recipients.length) {
+            return answered('smtpData', value);         // what a next hop said to others than the client's recipients
+        }
+        if (list.length !== server.recipients.length || !list.length) {
+            throw new TypeError('smtpData returned ' + list.length + ' responses for ' + server.recipients.length + ' recipients');
+        }
+        each = list.map(function (value) {
+            var response = takeResponse('smtpData', value);
+            if (response[0] >= 300 && response[0] < 400) {
+                throw new TypeError('smtpData returned the code ' + response[0] + ', which is no answer to a message');
+            }
+            return response;
+        });
+        if (server.sender && server.sender.params.PRDR) {
+            host.now('session.replies', each.map(function (response) { return [response[0]].concat(response.slice(2)); }));
+            accepted = each.filter(function (response) { return rank(response) === 0; }).length;
+            one = accepted ? [250, false, '2.0.0 Accepted for ' + accepted + ' of ' + each.length + ' recipients'] : forAll(each);
+        } else {
+            one = forAll(each);
+            if (list !== value && rank(takeResponse('smtpData', value)) >= Math.min(rank(one), 1)) {
+                one = takeResponse('smtpData', value);          // it is not more than the recipients have
+            }
+        }
+        one = one.slice();
+        one[1] = each.some(function (response) { return response[1]; }) || list !== value && !!value.disconnect;
+        server.disconnect = one[1];
+        return one;
+    }
+
+    /* AUTH: a success needs to know of whom. */
+    function authentication(method, name, initialResponse) {
+        var response = null, claimed;
+        host.authBegins(name, initialResponse);
+        server.authenticated = null;
+        try {
+            response = answered('smtpAuth', method.call(server, name, initialResponse));
+            if (response[0] >= 300 && response[0] < 400) {
+                response = null;
+                throw new TypeError('smtpAuth returned a code 3xx; this.challenge() asks the client');
+            }
+        } finally {
+            if (response === null || !succeeded(response) || host.authGivenUp()) {
+                server.authenticated = null;
+            }
+        }
+        if (succeeded(response) && !host.authGivenUp()) {
+            claimed = server.authenticated === null || server.authenticated === undefined || server.authenticated === true ?
+                host.authClaims() || 'unknown' : String(server.authenticated);
+            server.authenticated = claimed;
+            host.now('session.authenticated', claimed);
+        }
+        return response;
+    }
+
     /* The message: smtpBody may refuse it, smtpData answers for it, and the transaction ends in any case. */
     function message(method, list, handle, length) {
         var headers = host.makeHeaders(list), body = new host.SmtpBody(handle, length), response;
@@ -50,7 +128,7 @@
                     return response;
                 }
             }
-            response = answered('smtpData', method.call(server, headers, body));
+            response = messageAnswered(method.call(server, headers, body));
             if (response[0] >= 300 && response[0] < 400) {
                 throw new TypeError('smtpData returned the code ' + response[0] + ', which is no answer to a message');
             }
@@ -118,6 +196,8 @@
                 }
             }
             break;
+        case 'smtpAuth':
+            return authentication(method, job[1], job[2]);
         case 'cleanup':
             method.call(server);
             return NO_OPINION;
@@ -179,6 +259,8 @@
             thread = null;
             if (name === 'smtpData' && server !== null) {
                 resetTransaction();
+            } else if (name === 'smtpAuth' && server !== null) {
+                server.authenticated = null;
             }
         },
         /* 5 fault: after a handler threw: [disconnect asked for by hand, where a thrown non-Error came from] */

@@ -21,6 +21,12 @@ interface SmtpReply {
     disconnect?: boolean;
 }
 
+/** An answer to a message, perhaps with one for each recipient, as a next hop gives it. */
+interface SmtpMessageReply extends SmtpReply {
+    /** One for each recipient, in their order. */
+    recipients?: SmtpReply[];
+}
+
 /** How a handler without a default may end: a reply, or nothing for "no opinion" (the program answers by itself). */
 type SmtpOpinion = SmtpReply | null | undefined | void;
 
@@ -82,6 +88,27 @@ interface SmtpServer {
     readonly sessionId: string;
     /** What is known of the TLS that the client speaks at this moment; null without. */
     readonly tls: SmtpTls | null;
+    /** Who the client has shown to be by AUTH: what `smtpAuth` has set here, or the name that it gave. Null: nobody. */
+    authenticated: string | null;
+    /**
+     * What a trusted client (`--trust`) has said by XCLIENT about whom it speaks for, by attribute: NAME, ADDR, PORT, PROTO,
+     * HELO, LOGIN, DESTADDR, DESTPORT; null for what it does not know. `remoteAddr` and the like have it, too.
+     */
+    xclient: { [attribute: string]: string | null } | null;
+    /** The same of XFORWARD (NAME, ADDR, PORT, PROTO, HELO, IDENT, SOURCE): for the log, nothing else changes by it. */
+    forwarded: { [attribute: string]: string | null } | null;
+
+    /**
+     * In `smtpAuth`: sends a challenge (334) and gives the client's answer, in base64; `"*"` when it has given up, and then it
+     * reads 501 whatever is returned. Waits.
+     * @param text base64; `""` for none
+     */
+    challenge(text: string): string;
+    /**
+     * In `smtpAuth`: name and password by PLAIN or LOGIN, asking what is still to be asked. Null when the client has given
+     * up, or what it says is not of the mechanism. Waits.
+     */
+    credentials(mechanism: string, initialResponse: string | null): { user: string; password: string; authzid: string } | null;
 
     /** The service extensions that the program can offer, as they stand in an EHLO reply. */
     extensions(): string[];
@@ -123,8 +150,11 @@ interface SmtpServer {
      *
      * It is called with `null, null` when the program has given the message up: it was refused (too big, bare line
      * feeds), could not be stored, or the client went away inside it. The result is not used then.
+     *
+     * An array has a reply for each recipient in their order. The client is told them all where it has asked for that
+     * (PRDR); otherwise one that stands for all, which is a 2xx only when all are.
      */
-    smtpData(headers: SmtpHeader[] | null, body: SmtpBody | null): SmtpReply | null;
+    smtpData(headers: SmtpHeader[] | null, body: SmtpBody | null): SmtpMessageReply | SmtpReply[] | null;
     /** RSET. A 2xx resets the transaction. Default: 250. */
     smtpRset(): SmtpReply;
     /** The session is over, for whatever reason; called once. The result is not used. Default: nothing. */
@@ -151,6 +181,13 @@ interface SmtpServer {
     smtpUnknown?(line: string): SmtpOpinion;
     /** STARTTLS: 2xx begins the handshake, 4xx and 5xx refuse. Only where the server has a certificate. No opinion: 220. */
     smtpStartTls?(): SmtpOpinion;
+    /**
+     * AUTH (RFC 4954): 2xx (235) authenticates the client, as `this.authenticated` if that is set here. A fault is 454. AUTH is
+     * offered only to policies that have this handler, and under TLS only (`--auth-without-tls`).
+     * @param mechanism in capitals, one of those that were announced
+     * @param initialResponse base64 as it was sent, `"="` for an empty one; null when there was none
+     */
+    smtpAuth?(mechanism: string, initialResponse: string | null): SmtpReply;
     /** QUIT. Whatever the code, the connection is closed after it. No opinion: 221. */
     smtpQuit?(): SmtpOpinion;
 
@@ -180,6 +217,8 @@ interface SmtpServerConstructor {
     limits: SmtpLimits;
     /** Timeouts of this policy in seconds (or `'5m'`); `--timeout` on the command line goes before them. */
     timeouts: SmtpTimeouts;
+    /** What `extensions()` says of AUTH; default `['PLAIN', 'LOGIN']`. */
+    authMechanisms?: string[];
 }
 declare var SmtpServer: SmtpServerConstructor;
 
@@ -1074,6 +1113,11 @@ declare namespace Sys {
     function setting(name: string, fallback: boolean): boolean;
     function setting(name: string, fallback: string): string;
     function setting<T>(name: string, fallback: T): string | T;
+
+    /** A text as base64, of its octets. */
+    function toBase64(text: string): string;
+    /** The text that base64 stands for; null when it is none. */
+    function fromBase64(text: string): string | null;
 
     /**
      * Runs functions together and waits for all of them: while one waits for an answer, the others go on. Waits.

@@ -17,6 +17,9 @@
      * @property {string} proto  "SMTP" or "ESMTP", as in a Received header
      * @property {?SmtpPath} sender  of the running transaction
      * @property {SmtpPath[]} recipients  accepted so far, in order
+     * @property {?string} authenticated  who the client has shown to be by AUTH; set by smtpAuth
+     * @property {?Object} xclient  what a trusted client has said by XCLIENT about whom it speaks for, by attribute
+     * @property {?Object} forwarded  the same of XFORWARD
      * @property {boolean} disconnect  close after the reply; every returned response overwrites it
      */
     function SmtpServer(remoteAddr, remotePort) {
@@ -28,6 +31,11 @@
         this.recipients = [];
         this.disconnect = false;
     }
+
+    /* Nobody, and nothing, until the program sets them on the instance. */
+    SmtpServer.prototype.authenticated = null;
+    SmtpServer.prototype.xclient = null;
+    SmtpServer.prototype.forwarded = null;
 
     function respond(code, message, disconnect) {
         return new global.SmtpResponse(code, message, disconnect);
@@ -154,7 +162,8 @@
     /*
      * Handlers that a policy may define and that have no default here, because without them the engine
      * answers by itself: smtpPreData(how) at DATA before 354 (a 3xx lets the message come), smtpBody(headers, body)
-     * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpStartTls(), smtpNoop(text), smtpVrfy(text),
+     * before smtpData (a 4xx or 5xx refuses the message), smtpQuit(), smtpStartTls(), smtpAuth(mechanism,
+     * initialResponse), smtpNoop(text), smtpVrfy(text),
      * smtpExpn(text), smtpHelp(text), smtpUnknown(line). Returning nothing means no opinion in all of them.
      */
 
@@ -165,7 +174,9 @@
      * @returns {SmtpHeader}
      */
     SmtpServer.prototype.receivedHeader = function (id, recipient) {
-        var name = this.remoteAddr === 'local' ? null : host.wait('dns.reverse', this.remoteAddr),
+        var told = this.xclient && this.xclient.NAME !== undefined,
+            name = told ? this.xclient.NAME === null ? null : plain(this.xclient.NAME) :
+                this.remoteAddr === 'local' ? null : host.wait('dns.reverse', this.remoteAddr),
             address = this.remoteAddr.indexOf(':') >= 0 ? 'IPv6:' + this.remoteAddr : this.remoteAddr,
             tls = this.tls,
             by = '\tby ' + this.hostname + ' (Mailfilter) with ' + withWhat(this, tls);

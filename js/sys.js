@@ -27,6 +27,16 @@
         delete Sys.user;
     }
 
+    /** A text as base64 (RFC 4648 §4), of its octets. */
+    Sys.toBase64 = function (text) {
+        return host.now('text.encode', String(text));
+    };
+
+    /** The text that base64 stands for, or null (octets that are not UTF-8 as U+DC80 … U+DCFF, one for each). */
+    Sys.fromBase64 = function (text) {
+        return host.now('text.decode', String(text));
+    };
+
     /**
      * A setting, given by `--set NAME=VALUE` or the environment variable MAILFILTER_NAME.
      * @param {string} name

@@ -133,6 +133,11 @@ def _parser():
                             "repeated; takes the place of the default, the machine itself (127.0.0.0/8, ::1)")
     serve.add_argument("--line-ends", choices=("reject", "normalise"), default="reject",
                        help="what to do with bare CR and bare LF from clients (default: reject)")
+    serve.add_argument("--auth-without-tls", action="store_true",
+                       help="let clients send passwords in clear text (default: AUTH needs TLS)")
+    serve.add_argument("--trust", metavar="NET", action="append", default=[],
+                       help="clients in this network may say by XCLIENT and XFORWARD for whom they speak; may be repeated "
+                            "(default: nobody)")
     serve.add_argument("--early-data", choices=("refuse", "take"), default="refuse",
                        help="what to do with a message that is sent before 354 was said (default: refuse)")
     serve.add_argument("--log-format", choices=("text", "json"), default="text", help="lines on stderr (default: text)")
@@ -207,6 +212,7 @@ def _serve(options):
         spool_directory = _spool_directory(options.spool_directory)
         limits = config.Given(config.Limits(), config.assignments(options.limit, "--limit"), "--limit")
         timeouts = config.Given(config.Timeouts(), config.assignments(options.timeout, "--timeout"), "--timeout")
+        trusted = networks.Networks(options.trust, "--trust")
         exempt = networks.Networks(options.exempt or networks.LOOPBACK, "--exempt")
         addresses = listeners.parse_all(options.listen) if options.listen else None
         page = _page(options.metrics)
@@ -249,7 +255,8 @@ def _serve(options):
 
     def make_worker():
         return Worker(deployment.current, log=log, protocol=Inbound, hostname=hostname, settings=settings,
-                      line_ends=options.line_ends, early_data=options.early_data, spool_directory=spool_directory,
+                      line_ends=options.line_ends, early_data=options.early_data,
+                      auth_without_tls=options.auth_without_tls, trusted=trusted, spool_directory=spool_directory,
                       make_resolver=make_resolver, exempt=exempt, counts=counts, tls=tls, trusted_proxies=trusted_proxies)
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=deployment.current.policy.path,

@@ -51,8 +51,9 @@ class Metric:
 
 
 HANDLERS = ("smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPreData", "smtpBody", "smtpData", "smtpRset",
-            "smtpQuit", "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "smtpStartTls", "cleanup", "other")
-COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS",
+            "smtpQuit", "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "smtpStartTls",
+            "smtpAuth", "cleanup", "other")
+COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS", "AUTH",
             "UNKNOWN", "other")
 
 TABLE = (
@@ -106,6 +107,10 @@ TABLE = (
            "was under way.", "look-ups", {"answer": ("asked", "cached", "merged")}),
     Metric("loop_lag_seconds", HISTOGRAM, "How late a timer of the event loop fires, looked at once a second.", "seconds",
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)),
+    Metric("authentications_total", COUNTER, "AUTH, by how it ended: accepted, refused (5xx), failed (4xx, or by a fault of "
+           "the policy), or cancelled by the client.", "exchanges",
+           {"outcome": ("accepted", "refused", "failed", "cancelled")}),
+    Metric("xclients_total", COUNTER, "XCLIENT commands of trusted clients.", "commands"),
     Metric("tls_handshakes_total", COUNTER, "TLS handshakes with clients: in full, of a session resumed, or failed.",
            "handshakes", {"outcome": ("full", "resumed", "failed")}),
     Metric("next_hop_tls_total", COUNTER, "TLS handshakes with next hops: in full, of a session resumed, or failed.",

@@ -6,3 +6,4 @@ from mailfilter._core.span cimport Span
 
 cdef Reply auth_fault(Span argument, frozenset mechanisms)
 cdef Reply auth_line_fault(Span line)
+cdef bytes auth_challenge(object lines)

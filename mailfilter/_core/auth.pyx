@@ -12,6 +12,9 @@ cdef extern from *:
 
 _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 
+cdef enum:
+    CHALLENGE_BYTES = 12288 - 6
+
 # Why an exchange ends before anybody is asked. A part of session.REPLIES.
 FAULTS = {
     "auth_mechanism": Reply(504, [b"Authentication mechanism not offered"], b"5.5.4"),
@@ -44,6 +47,20 @@ cdef Reply auth_line_fault(Span line):
     if line.len == 1 and line.ptr[0] == b'*':
         return R_CANCELLED
     return None if _is_base64(line) else R_BASE64
+
+
+cdef bytes auth_challenge(object lines):
+    """The line that carries a challenge; it is never broken into several, as other replies are. ValueError: the lines
+    are not one of base64, or it is too long (RFC 4954 §4)."""
+    cdef Span span
+    cdef list texts = list(lines)
+    cdef bytes text = texts[0] if len(texts) == 1 else None
+    if text is not None:
+        span.ptr = text
+        span.len = len(text)
+    if text is None or span.len > CHALLENGE_BYTES or not _is_base64(span):
+        raise ValueError("a challenge is one line of base64")
+    return b"334 " + text + b"\r\n"
 
 
 cdef bint _is_base64(Span text) noexcept:

@@ -23,7 +23,7 @@ from mailfilter._core.answers cimport (
     DEFAULT_REPLIES, R_ARGUMENT_MISSING, R_ARGUMENT_UNEXPECTED, R_AUTH_DONE, R_AUTH_LINE_TOO_LONG, R_AUTH_NEEDS_TLS,
     R_BARE_CR, R_BARE_LF, R_BINARY_BY_DATA, R_EARLY_DATA, R_EMPTY, R_LINE_TOO_LONG, R_NUL, R_SEQUENCE, R_SIZE,
     R_TLS_ACTIVE, R_TOO_MANY_ERRORS, R_TOO_MANY_RECIPIENTS)
-from mailfilter._core.auth cimport auth_fault, auth_line_fault
+from mailfilter._core.auth cimport auth_challenge, auth_fault, auth_line_fault
 from mailfilter._core.buffer cimport LINE_BARE_LF, LINE_LONG, LINE_NONE, LINE_READY, LineBuffer, WriteBuffer
 from mailfilter._core.command cimport (
     ARG_ATTRIBUTES, ARG_HOST, ARG_NONE, ARG_RECIPIENT, ARG_SENDER, ARG_TEXT, CMD_AUTH, CMD_BDAT, CMD_DATA, CMD_EXPN,
@@ -211,7 +211,10 @@ cdef class Session(Dialogue):
                 raise RuntimeError("AUTH is answered by 2xx with an identity, by 334, or refused")
             if self._auth_over is not None:
                 code, lines = self._auth_over.code, [self._auth_over.enhanced + b" " + self._auth_over.lines[0]]
-        if kind != EV_XCLIENT or code >= 400:
+            if code == 334:
+                lines = auth_challenge(lines)
+                self._out.append(lines)
+        if (code != 334 or kind < EV_AUTH) and (kind != EV_XCLIENT or code >= 400):
             reply_write(self._out, code, lines, None)
 
         self._asking = 0

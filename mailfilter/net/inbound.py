@@ -21,9 +21,11 @@ from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
 from mailfilter.net import next_hops, tls_inbound
 from mailfilter.net.admission import REFUSALS
+from mailfilter.net.authentication import AUTH, Authenticating
 from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.extended import EXTENDED, Extended
+from mailfilter.net.rejections import count_rejection
 from mailfilter.net.restraint import Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
@@ -40,19 +42,11 @@ LINGER_S = 10.0
 _OPTIONAL = {
     core.EV_DATA: "smtpPreData", core.EV_NOOP: "smtpNoop", core.EV_VRFY: "smtpVrfy", core.EV_EXPN: "smtpExpn",
     core.EV_HELP: "smtpHelp", core.EV_UNKNOWN: "smtpUnknown", core.EV_QUIT: "smtpQuit", core.EV_STARTTLS: "smtpStartTls",
+    core.EV_AUTH: "smtpAuth",
 }
 
-# What is counted of a session. Refusals of the core by their reply, and by the limit that was reached.
+# What is counted of a session.
 _TAKEN = metrics.slot("connections_total")
-_LIMIT_OF = {"line_too_long": "line_bytes", "auth_line_too_long": "auth_line_bytes",
-             "too_many_recipients": "recipients", "too_many_errors": "errors",
-             "size": "message_bytes", "header_bytes": "header_bytes", "header_fields": "header_fields"}
-_REJECTED = {id(reply): (metrics.slot("rejected_total", name),
-                         metrics.slot("limits_total", _LIMIT_OF[name]) if name in _LIMIT_OF else None)
-             for name, reply in core.REPLIES.items()}
-# Replies that are no constants of the core's; of those it gives for us, 452 says that a body could not be stored.
-_REJECTED_OTHERWISE = metrics.slot("rejected_total", "other"), None
-_NO_STORAGE = metrics.slot("rejected_total", "storage"), None
 _MESSAGES = {outcome: metrics.slot("messages_total", outcome)
              for outcome in ("accepted", "refused", "deferred", "faulted", "rejected", "lost")}
 _MESSAGE_BYTES, _SECONDS = metrics.slot("message_bytes"), metrics.slot("session_seconds")
@@ -61,14 +55,14 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(Restrained, Extended, Told, asyncio.Protocol):
+class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "rules", "limits", "timeouts", "transport",
                  "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held",
                  "_late_output", "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_draining", "_restrained",
                  "_closing", "_lost", "_cleaned", "_debug_line", "messages", "accepted", "refused", "faults",
-                 "implicit_tls", "proxied", "tls", "handshaking")
+                 "implicit_tls", "proxied", "tls", "handshaking", "_challenged", "_mechanism", "_xclient", "_forwarded")
 
     def __init__(self, worker, label):
         self.worker = worker
@@ -110,6 +104,10 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         self.proxied = None             # the PROXY protocol's header, where there was one
         self.tls = None                 # facts about the connection's TLS (net/tls_stream.py)
         self.handshaking = False
+        self._challenged = None         # what waits for the client's answer to a challenge of AUTH
+        self._mechanism = None          # of the last AUTH
+        self._xclient = None            # what XCLIENT and XFORWARD have told
+        self._forwarded = None
 
     # asyncio's calls.
 
@@ -140,18 +138,11 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
     def _begin(self):
         """The session begins: a client is there, and TLS where it comes first."""
         worker = self.worker
-        self.session = core.Session(self.rules.core_limits, worker.line_ends, worker.hostname, worker.early_data)
-        self.context = SessionContext(
-            loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
-            hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
-            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=partial(next_hops.next_hop, self),
-            make_tls=next_hops.demands, pool=worker.pool,
-            tarpit=worker.tarpit, limits_changed=self._limits_changed)
-        self.context.tls = self.tls
+        self.session = core.Session(self.rules.core_limits, worker.line_ends, worker.hostname, worker.early_data,
+                                    worker.auth_without_tls)
         if self.tls is not None:
             self.session.tls_started()
-        self._offer()
-        self.driver = Driver(worker.policy, self.context, self.remote)
+        self._make_policy()
         if worker.policy.debug_protocol:
             self._debug_line = b""
         self.budget = Budget()
@@ -161,6 +152,20 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
             self._held = worker.loop.call_later(self.timeouts.greeting_delay, self._go_on)
         else:
             self._advance()
+
+    def _make_policy(self):
+        """What runs the policy for this client."""
+        worker = self.worker
+        self.context = SessionContext(
+            loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
+            hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
+            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=partial(next_hops.next_hop, self),
+            make_tls=next_hops.demands, pool=worker.pool,
+            tarpit=worker.tarpit, limits_changed=self._limits_changed)
+        self.context.tls = self.tls
+        self.context.challenge = self._challenge
+        self._offer()
+        self.driver = Driver(worker.policy, self.context, self.remote)
 
     def data_received(self, data):
         """Octets from the client."""
@@ -301,14 +306,14 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
             elif kind == core.EV_DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
                 if event.reply is not None:
-                    self._count_rejection(event.reply)
+                    count_rejection(event.reply)
                 self._drop_spool()
                 self._run(event, "smtpData", (), self.timeouts.handler)
             elif kind == core.EV_REJECTED:
                 budget.commands += 1
                 if 0 < self.limits.commands < budget.commands:
                     self._note_end("commands")
-                self._count_rejection(event.reply)
+                count_rejection(event.reply)
                 if self.log.level >= logs.DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
         if progress or session.state == ST_DATA:
@@ -320,13 +325,6 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         if not self._reading and self._writable and not self._closing and self._asked is None:
             self._reading = True
             self.transport.resume_reading()
-
-    @staticmethod
-    def _count_rejection(reply):
-        which, limit = _REJECTED.get(id(reply)) or (_NO_STORAGE if reply.code == 452 else _REJECTED_OTHERWISE)
-        metrics.count(which)
-        if limit is not None:
-            metrics.count(limit)
 
     def _ask(self, event):
         kind, timeouts = event.kind, self.timeouts
@@ -384,8 +382,11 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
 
     def _handled(self, outcome):
         """A handler that had to wait has ended."""
-        if self._asked is None:             # cleanup, which nobody waits for
-            self._finish()
+        if self._asked is None:
+            if self._cleaned:               # cleanup, which nobody waits for
+                self._finish()
+            else:
+                self._overdue(outcome)
             return
         try:
             self._apply(outcome)
@@ -403,11 +404,19 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         kind, session = event.kind, self.session
         if kind == core.EV_DISCARDED:
             self.context.transaction_over()
+        elif kind == core.EV_XCLIENT:
+            if outcome.fault is not None:
+                self._log_fault(outcome.fault)
+            self._become(event)
+            return
         if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
             outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
         if kind != core.EV_MESSAGE and kind != core.EV_DISCARDED and outcome.code >= 400:
             self.refused += 1
             metrics.count(_REFUSED.get((event.name, outcome.code // 100)) or _REFUSED["other", outcome.code // 100])
+        if kind in AUTH:
+            self._answer_auth(event, outcome)
+            return
         if self.log.level >= logs.INFO:
             self._log_outcome(event, outcome)
         if kind == core.EV_MESSAGE:
@@ -429,7 +438,9 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
         elif outcome.code == 0 or kind == core.EV_STARTTLS and outcome.code < 400:
             session.reply_default()         # RFC 3207 §4: clients begin with TLS at 220 and at nothing else
         else:
-            session.reply(outcome.code, [octets(line) for line in outcome.lines], outcome.disconnect)
+            lines = [octets(line) for line in outcome.lines]
+            if kind != core.EV_MESSAGE or not self._reply_each(outcome, lines):
+                session.reply(outcome.code, lines, outcome.disconnect)
             if kind == core.EV_MAIL:
                 if session.transaction is not None:
                     self.budget.transactions += 1
@@ -563,6 +574,8 @@ class Inbound(Restrained, Extended, Told, asyncio.Protocol):
             return
         self._cleaned = True
         self._drop_spool()
+        if self.driver.handler is not None:     # in the middle of AUTH
+            self.driver.give_up()
         # The library's own does nothing: no need to wake a sleeping heap for it.
         if self.driver.policy.has_cleanup and self.driver.started and not self.driver.heap.dead:
             outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._handled)

@@ -4,7 +4,7 @@
 """
 from mailfilter import log as logs
 from mailfilter._core import session as core
-from mailfilter._core.fsm import ST_DATA
+from mailfilter._core.fsm import ST_AUTH, ST_DATA
 from mailfilter.net import tls_inbound
 
 __all__ = ["Told"]
@@ -29,7 +29,7 @@ class Told:
         if kind == core.EV_MESSAGE:
             self._log_message(event, "accepted" if 200 <= code < 300 else "refused", reply)
             return
-        about = event.path.text if event.path is not None else event.text
+        about = event.path.text if event.path is not None else _harmless(event.text)
         self.log.write(logs.INFO, self.session_id, f"refused {event.name}", **({"of": about} if about else {}),
                        client=self.remote[0], reply=reply)
 
@@ -57,7 +57,16 @@ class Told:
         if self.session.state == ST_DATA:
             self.log.write(logs.INFO, self.session_id, f"client > {len(data)} bytes of message")
             return
+        secret = self.session.state == ST_AUTH
         lines = (self._debug_line + data).split(b"\n")
         self._debug_line = lines.pop()[-4096:]
         for line in lines:
-            self.log.write(logs.INFO, self.session_id, b"client > " + line.rstrip(b"\r"))
+            shown = b"(not shown)" if secret else _harmless(line.rstrip(b"\r"))
+            secret = secret or shown[:5].upper() == b"AUTH "    # what is sent behind it may be its answer
+            self.log.write(logs.INFO, self.session_id, b"client > " + shown)
+
+
+def _harmless(line):
+    """A command as it may stand in the log: behind AUTH and its mechanism there is a password, or as good as one."""
+    words = line.split(None, 2)
+    return b" ".join((*words[:2], b"(not shown)")) if len(words) > 2 and words[0].upper() == b"AUTH" else line

@@ -26,6 +26,7 @@ from mailfilter.net import notify
 from mailfilter.net.admission import Admission
 from mailfilter.net.entrance import Entrance, trusted_networks
 from mailfilter.net.listeners import BACKLOG
+from mailfilter.net.networks import Networks
 from mailfilter.net.pool import Pool
 from mailfilter.net.tarpit import Tarpit
 from mailfilter.net.terms import Edition
@@ -81,6 +82,8 @@ class Worker:
         log: the process's `Log`.
         line_ends: "reject" or "normalise", for bare CR and LF.
         early_data: "refuse" or "take", for what comes behind DATA before 354.
+        auth_without_tls: whether AUTH may be used in clear text.
+        trusted: Networks whose clients may say by XCLIENT and XFORWARD who they speak for.
         hostname: our name, bytes.
         settings: what a policy reads with Sys.setting; a mapping.
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
@@ -95,7 +98,8 @@ class Worker:
     """
 
     def __init__(self, terms, *, log, protocol, hostname, settings=None, line_ends="reject", early_data="refuse",
-                 spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None, exempt=None, counts=None):
+                 auth_without_tls=False, spool_directory=None, make_resolver=None, tls=None, trusted_proxies=None,
+                 exempt=None, counts=None, trusted=None):
         """
         Args:
             terms: terms.Terms of the sessions to come, until `adopt`.
@@ -110,6 +114,8 @@ class Worker:
         self.log = log
         self.line_ends = line_ends
         self.early_data = early_data
+        self.auth_without_tls = auth_without_tls
+        self.trusted = Networks() if trusted is None else trusted
         self.hostname = hostname
         self.settings = settings if settings is not None else {}
         self.spool_directory = spool_directory

@@ -30,13 +30,16 @@ class SessionContext:
     user: None, because a session runs as who we are (a policy is loaded before that is so).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     delivered: whether the running handler has begun to deliver where no connection tells of it (see delivering).
+    challenge: callable(waiting, octets) that asks the client in the middle of AUTH; ValueError when that is impossible.
+    identity: who the client is, text, as the policy has found in AUTH. replies: what smtpData said for each recipient,
+    [code, line, …] each, or None.
     tls: facts about the client's TLS, a dict as net/tls_stream.py has it, or None.
     """
 
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
                  "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
                  "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered",
-                 "make_tls", "pool")
+                 "make_tls", "pool", "challenge", "identity", "replies")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None):
@@ -67,6 +70,9 @@ class SessionContext:
         self.operations = 0
         self.tls = None
         self.delivered = False
+        self.challenge = None
+        self.identity = None
+        self.replies = None
 
     @property
     def delivering(self):

@@ -25,7 +25,8 @@ __all__ = ["HANDLERS", "measure", "missing_parts", "operations_used", "type_erro
 
 HANDLERS = frozenset((
     "smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPreData", "smtpBody", "smtpData", "smtpRset", "smtpQuit",
-    "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "smtpStartTls", "cleanup"))
+    "smtpNoop", "smtpVrfy", "smtpExpn", "smtpHelp", "smtpUnknown", "smtpStartTls",
+    "smtpAuth", "cleanup"))
 """Every handler that is ever called."""
 
 BUILDS, COPIES = 3, 20

@@ -15,7 +15,7 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
          "body.js", "sys.js", "together.js", "client.js", "client_extensions.js", "client_steps.js", "routes.js",
          "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
-         "server.js", "modules.js", "engine.js")
+         "server.js", "auth.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -26,6 +26,7 @@ ON_DEMAND = {
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),
     "together.js": frozenset(("all",)),
+    "auth.js": frozenset(("smtpAuth",)),
     "client.js": frozenset(("SmtpClient", "SmtpRoutes")),
     "maildir.js": frozenset(("Maildir",)),
     "dns.js": frozenset(("Dns",)),

@@ -206,7 +206,7 @@ def given_replies():
             replies.add(" ".join(part for part in (str(code), (enhanced or b"").decode(), words.decode()) if part))
     replies |= {f"{code} {words.decode()}".replace("%d", "300") for code, words in endings.ENDINGS.values()}
     replies |= {reply.decode().rstrip() for reply in admission.REFUSALS.values()}
-    source = text_of(PROJECT / "mailfilter/net/inbound.py")
+    source = "".join(text_of(PROJECT / "mailfilter/net" / name) for name in ("inbound.py", "authentication.py"))
     for code, words in re.findall(r'\(([245]\d\d), \[b"([245]\.\d\.\d [^"]*)"', source) + re.findall(
             r'b"([245]\d\d) ([245]\.\d\.\d [^"\\]*)\\r\\n"', source):
         replies.add(f"{code} {words}".replace("%d", "300"))
