@@ -15,6 +15,7 @@ __all__ = [
     "ServiceProtocolError",
     "ServiceTimeout",
     "ServiceUnavailable",
+    "TemporaryFailure",
 ]
 
 
@@ -90,3 +91,10 @@ class ServiceUnavailable(ServiceError):
 
 class ServiceProtocolError(ServiceError):
     """It answered something that its protocol does not allow."""
+
+
+class TemporaryFailure(PolicyError):
+    """A service that the policy does not want to do without is away: the handler ends, the client is to come again.
+
+    No mistake of the policy's, and nothing that it can catch.
+    """

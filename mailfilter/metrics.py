@@ -15,7 +15,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import product
 
-__all__ = ["COMMANDS", "HANDLERS", "TABLE", "Metric", "begin", "count", "end", "observe", "put", "share", "slot", "total",
+__all__ = ["COMMANDS", "HANDLERS", "SERVICES", "TABLE", "Metric", "begin", "count", "end", "observe", "put", "share", "slot", "total",
            "totals"]
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
@@ -55,6 +55,8 @@ HANDLERS = ("smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPre
             "smtpAuth", "cleanup", "other")
 COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS", "AUTH",
             "UNKNOWN", "other")
+
+SERVICES = ("sql", "store", "http")
 
 TABLE = (
     Metric("connections_total", COUNTER, "Connections by clients that were taken.", "connections"),
@@ -105,6 +107,14 @@ TABLE = (
            {"outcome": ("done", "failed")}),
     Metric("dns_questions_total", COUNTER, "Look-ups of the DNS: asked outside, answered from the cache, or merged with one that "
            "was under way.", "look-ups", {"answer": ("asked", "cached", "merged")}),
+    Metric("service_requests_total", COUNTER, "Requests of policies to services outside, by how they ended: answered (with an error, "
+           "too), no answer in time, unavailable, against its protocol; not sent because it had failed (open) or too many waited "
+           "(busy); or nobody waited any longer (cancelled).", "requests",
+           {"service": SERVICES, "outcome": ("answered", "timeout", "unavailable", "protocol", "open", "busy", "cancelled")}),
+    Metric("service_seconds", HISTOGRAM, "How long services outside took to answer.", "seconds", {"service": SERVICES},
+           bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)),
+    Metric("circuits_opened_total", COUNTER, "How often a service outside was found to be away, so that it is left alone for a "
+           "while.", "times", {"service": SERVICES}),
     Metric("loop_lag_seconds", HISTOGRAM, "How late a timer of the event loop fires, looked at once a second.", "seconds",
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)),
     Metric("authentications_total", COUNTER, "AUTH, by how it ended: accepted, refused (5xx), failed (4xx, or by a fault of "

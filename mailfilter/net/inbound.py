@@ -15,7 +15,7 @@ from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_CONNECT, ST_DATA
-from mailfilter.errors import PolicyError
+from mailfilter.errors import PolicyError, TemporaryFailure
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
@@ -160,7 +160,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
             hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
             resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=partial(next_hops.next_hop, self),
-            make_tls=next_hops.demands, pool=worker.pool,
+            make_tls=next_hops.demands, pool=worker.pool, outside=worker.outside,
             tarpit=worker.tarpit, limits_changed=self._limits_changed)
         self.context.tls = self.tls
         self.context.challenge = self._challenge
@@ -460,7 +460,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
 
     def _end_message(self, outcome):
         if outcome.fault is not None:
-            metrics.count(_MESSAGES["faulted"])
+            metrics.count(_MESSAGES["deferred" if type(outcome.fault) is TemporaryFailure else "faulted"])
         elif 200 <= outcome.code < 300:
             self.accepted += 1
             metrics.count(_MESSAGES["accepted"])

@@ -5,6 +5,7 @@
 from mailfilter import log as logs
 from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_AUTH, ST_DATA
+from mailfilter.errors import TemporaryFailure
 from mailfilter.net import tls_inbound
 
 __all__ = ["Told"]
@@ -40,6 +41,9 @@ class Told:
                        recipients=len(recipients), size=event.message_bytes, reply=reply)
 
     def _log_fault(self, fault):
+        if type(fault) is TemporaryFailure:     # no mistake of the policy's: whose, the line says
+            self.log.write(logs.WARNING, self.session_id, str(fault))
+            return
         self.faults += 1
         excerpt = (fault.source_line or "").strip()
         self.log.write(logs.ERR, self.session_id, str(fault), **({"source": excerpt} if excerpt else {}))

@@ -31,6 +31,7 @@ from mailfilter.net.pool import Pool
 from mailfilter.net.tarpit import Tarpit
 from mailfilter.net.terms import Edition
 from mailfilter.policy.engine import heaps, images
+from mailfilter.services.outside import Outside
 
 __all__ = ["RELOAD", "RELOADED", "Worker", "raise_file_limit"]
 
@@ -89,6 +90,7 @@ class Worker:
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
         resolver: looks names up; None before `run`.
         pool: connections to next hops that wait for another session; None before `run`.
+        outside: the services outside that policies use; None before `run`.
         loop: the event loop; None before `run`.
         draining: whether the end has begun; sessions end after their transaction.
         connections: the live sessions.
@@ -121,6 +123,7 @@ class Worker:
         self.spool_directory = spool_directory
         self.resolver = None
         self.pool = None
+        self.outside = None
         self.loop = None
         self.draining = False
         self.connections = set()
@@ -280,6 +283,7 @@ class Worker:
             self.tls.warn_of_unreadable()
         self.admission.start(self.loop)
         self.pool = Pool(self.loop, self.limits.kept_connections, self.timeouts.kept_connection)
+        self.outside = Outside(self.loop, lambda text: self.log.write(logs.WARNING, "-", text))
         for listener in listeners:
             await self._accept_on(listener, number)
         metrics.put(_ACCEPTING, 1)
@@ -425,6 +429,7 @@ class Worker:
                 inbound.abort()
             await self._until_empty(_ABORT_S)
         self.pool.close()
+        await self.outside.close()
         close = getattr(self.resolver, "close", None)
         if close is not None:
             closing = close()

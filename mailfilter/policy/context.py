@@ -39,10 +39,11 @@ class SessionContext:
     __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
                  "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
                  "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered",
-                 "make_tls", "pool", "challenge", "identity", "replies")
+                 "make_tls", "pool", "challenge", "identity", "replies",
+                 "outside", "held")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
-                 open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None):
+                 open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None, outside=None):
         self.loop = loop
         self.log = log
         self.session_id = session_id
@@ -56,6 +57,8 @@ class SessionContext:
         self.open_next_hop = open_next_hop
         self.make_tls = make_tls
         self.pool = pool
+        self.outside = outside
+        self.held = None
         self.tarpit_places = tarpit
         self.limits_changed = limits_changed
         self.tarpit = 0.0
@@ -99,6 +102,8 @@ class SessionContext:
         for hop in self.next_hops.values():
             if hop.touched:
                 hop.resync()
+        for held in tuple(self.held.values()) if self.held else ():
+            held.abandon()
 
     def transaction_over(self):
         """The client's transaction has ended. A next hop in which it is still open, because the policy answered
@@ -123,6 +128,10 @@ class SessionContext:
         for hop in self.next_hops.values():
             hop.close()
         self.next_hops.clear()
+        if self.held:
+            for held in tuple(self.held.values()):
+                held.close()
+            self.held = None
         self.message = None
         # They lead back to the session, and nothing of it shall wait for the garbage collector.
         self.open_next_hop = self.limits_changed = None

@@ -9,7 +9,7 @@ import time
 
 from mailfilter import metrics
 from mailfilter._core.heap import HeapDead, HeapStopped, HostError, ScriptError
-from mailfilter.errors import PolicyError
+from mailfilter.errors import PolicyError, TemporaryFailure
 from mailfilter.policy import engine
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
@@ -148,6 +148,8 @@ class Driver:
                 return self._faulted(PolicyError(excess))
             try:
                 value, failure = self._start(head, result[1:]), None
+            except TemporaryFailure as error:
+                return self._cannot_go_on(error)
             except Exception as error:
                 value, failure = None, error
             if value is PENDING:
@@ -191,6 +193,9 @@ class Driver:
     def _settled(self, value, error):
         """The operation that the handler waited for has ended."""
         self._waiting = None
+        if type(error) is TemporaryFailure:
+            self._report(self._cannot_go_on(error))
+            return
         try:
             result = self._resume(value, error)
         except (ScriptError, HeapDead) as fault:
@@ -221,11 +226,17 @@ class Driver:
             return Outcome()
         return Outcome(result[0], result[2:], result[1])
 
+    def _cannot_go_on(self, error):
+        """The Outcome of a handler that a service's absence ends, wherever it stands."""
+        self._abandon()
+        return self._faulted(error)
+
     def _faulted(self, error):
         handler = self.handler
         self._end()
         self.context.handler_failed()
-        metrics.count(_FAULTS.get(handler) or _FAULTS["other"])
+        if type(error) is not TemporaryFailure:
+            metrics.count(_FAULTS.get(handler) or _FAULTS["other"])
         disconnect, thrown_at, dead = False, None, self._heap is None or self._heap.dead
         over_limit = self._heap is not None and self._heap.over_limit
         if not dead:

@@ -9,7 +9,7 @@ from functools import partial
 
 from mailfilter import metrics
 from mailfilter._core.heap import UNDEFINED, HostError
-from mailfilter.errors import MailfilterError
+from mailfilter.errors import MailfilterError, TemporaryFailure
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 
 __all__ = ["Group", "cancel", "next_answers"]
@@ -21,19 +21,25 @@ _AT_ONCE = metrics.slot("limits_total", "operations_at_once")
 class Group:
     """The operations of one Sys.all: those under way by the number of their function, and answers not yet fetched."""
 
-    __slots__ = ("number", "pending", "answers", "waiting")
+    __slots__ = ("number", "pending", "answers", "waiting", "ended_by")
 
     def __init__(self, number):
         self.number = number
         self.pending = {}
         self.answers = []
         self.waiting = None
+        self.ended_by = None
 
     def settled(self, context, number, value, error):
         """One of them has ended."""
         self.pending.pop(number, None)
-        self.answers.append([number, value, None if error is None else failure_of(context, error)])
         waiting, self.waiting = self.waiting, None
+        if type(error) is TemporaryFailure:
+            self.ended_by = error           # not one of the answers: it ends the handler that waits for them
+            if waiting is not None:
+                waiting.failed(error)
+            return
+        self.answers.append([number, value, None if error is None else failure_of(context, error)])
         if waiting is not None:
             waiting.done(self.take(context))
 
@@ -71,6 +77,8 @@ def next_answers(context, waiting, number, requests):
             context.charge(name)
             inner = Waiting(context.loop, name, partial(group.settled, context, function))
             value = inner.start(operation, context, arguments)
+        except TemporaryFailure:
+            raise
         except Exception as error:
             group.answers.append([function, None, failure_of(context, error)])
             continue
@@ -78,6 +86,8 @@ def next_answers(context, waiting, number, requests):
             group.pending[function] = inner
         else:
             group.answers.append([function, value, None])
+    if group.ended_by is not None:
+        raise group.ended_by
     if group.answers:
         return group.take(context)
     if not group.pending:

@@ -2,7 +2,7 @@
 import pytest
 from handlers import RecordingLog, context_of, policy_of
 
-from mailfilter.errors import ServiceTimeout, ServiceUnavailable
+from mailfilter.errors import ServiceTimeout, ServiceUnavailable, TemporaryFailure
 from mailfilter.policy.driver import Driver
 
 MAIL = (["a", "b", [], []],)
@@ -299,3 +299,51 @@ def test_waiting_where_nothing_can_wait_says_what_to_do(tmp_path, code):
     assert fault.line == 3
     assert running.run("smtpRcpt", ["x", "y", [], []]).code == 250
     running.driver.close()
+
+
+CATCHES_ALL = """
+SmtpServer.prototype.smtpMail = function () {
+    try {
+        new SmtpClient("hop.test").connect();
+    } catch (error) {
+        return new SmtpResponse(250, "caught " + error.name);
+    }
+};
+SmtpServer.prototype.smtpNoop = function () {
+    try {
+        return new SmtpResponse(250, Sys.all([
+            function () { new SmtpClient("one.test").connect(); return "one"; },
+            function () { new SmtpClient("two.test").connect(); return "two"; }
+        ], {errors: 'return'}).join(" "));
+    } catch (error) {
+        return new SmtpResponse(250, "caught " + error.name);
+    }
+};
+SmtpServer.prototype.smtpVrfy = function () { return new SmtpResponse(252, "here"); };
+"""
+
+
+@pytest.mark.parametrize("handler, arguments", [("smtpMail", MAIL), ("smtpNoop", ("",))])
+def test_a_temporary_failure_ends_the_handler_wherever_it_stands(tmp_path, handler, arguments):
+    """What a service's absence means is said where the service is named, and no catch further out undoes it."""
+    running = Running(policy_of(tmp_path, CATCHES_ALL))
+    try:
+        running.run(handler, *arguments)
+        running.hops[-1].connected(TemporaryFailure("scores.test: Connection refused"))
+        outcome, = running.outcomes
+        assert type(outcome.fault) is TemporaryFailure and not outcome.dead and running.driver.handler is None
+        assert outcome.fault.message == f"{handler}: scores.test: Connection refused" and outcome.fault.line is not None
+        assert not running.loop.running
+        assert running.run("smtpVrfy", "").code == 252
+    finally:
+        running.driver.close()
+
+
+def test_another_failure_is_thrown(tmp_path):
+    running = Running(policy_of(tmp_path, CATCHES_ALL))
+    try:
+        running.run("smtpMail", *MAIL)
+        running.hops[-1].connected(ServiceUnavailable("scores.test: Connection refused"))
+        assert running.outcomes[0].lines == ["caught ServiceUnavailable"]
+    finally:
+        running.driver.close()
