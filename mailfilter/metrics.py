@@ -15,8 +15,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import product
 
-__all__ = ["COMMANDS", "HANDLERS", "SERVICES", "TABLE", "Metric", "begin", "count", "end", "observe", "put", "share", "slot", "total",
-           "totals"]
+__all__ = ["COMMANDS", "HANDLERS", "SERVICES", "TABLE", "Metric", "begin", "count", "end", "observe", "put", "share", "slot",
+           "total", "totals"]
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 
@@ -107,8 +107,8 @@ TABLE = (
            {"outcome": ("done", "failed")}),
     Metric("dns_questions_total", COUNTER, "Look-ups of the DNS: asked outside, answered from the cache, or merged with one that "
            "was under way.", "look-ups", {"answer": ("asked", "cached", "merged")}),
-    Metric("service_requests_total", COUNTER, "Requests of policies to services outside, by how they ended: answered (with an error, "
-           "too), no answer in time, unavailable, against its protocol; not sent because it had failed (open) or too many waited "
+    Metric("service_requests_total", COUNTER, "Requests of policies to services outside, by how they ended: answered (with an "
+           "error, too), no answer in time, unavailable, against its protocol; not sent because it had failed (open) or too many waited "
            "(busy); or nobody waited any longer (cancelled).", "requests",
            {"service": SERVICES, "outcome": ("answered", "timeout", "unavailable", "protocol", "open", "busy", "cancelled")}),
     Metric("service_seconds", HISTOGRAM, "How long services outside took to answer.", "seconds", {"service": SERVICES},

@@ -10,7 +10,6 @@ then one request tries, and its outcome decides. Nothing has to be restarted for
 
 Must not know: policies, what is asked, over which protocol.
 """
-import asyncio
 from collections import deque
 
 from mailfilter import metrics
@@ -46,8 +45,8 @@ class Circuit:
         failures: failures in a row. open_until: the loop's time before which nothing goes out.
     """
 
-    __slots__ = ("kind", "name", "under_way", "waiting", "failures", "open_until", "_loop", "_report", "_at_once", "_most_waiting",
-                 "_failures_allowed", "_open_s", "_trial")
+    __slots__ = ("kind", "name", "under_way", "waiting", "failures", "open_until", "_loop", "_report", "_at_once",
+                 "_most_waiting", "_failures_allowed", "_open_s", "_trial")
 
     def __init__(self, kind, name, loop, report, *, at_once=AT_ONCE, waiting=WAITING, failures=FAILURES, open_s=OPEN_S):
         """report(text) is called when the circuit is opened, and when the service answers again."""
