@@ -108,8 +108,8 @@ TABLE = (
     Metric("dns_questions_total", COUNTER, "Look-ups of the DNS: asked outside, answered from the cache, or merged with one that "
            "was under way.", "look-ups", {"answer": ("asked", "cached", "merged")}),
     Metric("service_requests_total", COUNTER, "Requests of policies to services outside, by how they ended: answered (with an "
-           "error, too), no answer in time, unavailable, against its protocol; not sent because it had failed (open) or too many waited "
-           "(busy); or nobody waited any longer (cancelled).", "requests",
+           "error, too), no answer in time, unavailable, against its protocol; not sent because it had failed (open) or too many "
+           "waited (busy); or nobody waited any longer (cancelled).", "requests",
            {"service": SERVICES, "outcome": ("answered", "timeout", "unavailable", "protocol", "open", "busy", "cancelled")}),
     Metric("service_seconds", HISTOGRAM, "How long services outside took to answer.", "seconds", {"service": SERVICES},
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)),
