@@ -200,14 +200,15 @@
      * @returns {SmtpResponse} as readMessageResponse() gives it, or the refusal of DATA
      */
     SmtpClient.prototype.transfer = function (headers, body) {
-        var response;
+        var way, response;
         host.needMessage('transfer', headers, body);
-        if (this.prefersChunks(body)) {
+        way = host.now('client.way', host.connectionOf(this), host.bodyReference(body));
+        if (way === 'none') {
+            return refusal(554, '5.6.3 The next server does not take binary messages');
+        }
+        if (way === 'chunks') {
             this.sendChunks(headers, body);
             return this.readMessageResponse();
-        }
-        if (body && body.binary) {
-            return refusal(554, '5.6.3 The next server does not take binary messages');
         }
         this.sendCommand('DATA');
         response = this.readResponse();
@@ -224,7 +225,7 @@
      * @returns {boolean}
      */
     SmtpClient.prototype.prefersChunks = function (body) {
-        return !!body && typeof body === 'object' && !!(body.chunked || body.binary) && this.offers('CHUNKING') !== null;
+        return host.now('client.way', host.connectionOf(this), host.bodyReference(body)) === 'chunks';
     };
 
     /** Says QUIT, reads the reply, and closes. Waits; never throws. @returns {?SmtpResponse} null when there was none */

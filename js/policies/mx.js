@@ -37,6 +37,9 @@ var opening = {
 if (['off', 'opportunistic', 'required', 'verified'].indexOf(opening.tls.mode) < 0) {
     throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
 }
+if (opening.tls.mode !== 'verified' && (opening.tls.ca !== null || opening.tls.fingerprint !== null)) {
+    throw new Error("settings 'nextHopCa' and 'nextHopFingerprint' need 'nextHopTls' to be verified");
+}
 var lmtp = Sys.setting('nextHopLmtp', false);
 
 SmtpServer.prototype.smtpMail = function (path) {

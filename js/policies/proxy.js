@@ -24,6 +24,9 @@ var tls = {
 if (['off', 'opportunistic', 'required', 'verified'].indexOf(tls.mode) < 0) {
     throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
 }
+if (tls.mode !== 'verified' && (tls.ca !== null || tls.fingerprint !== null)) {
+    throw new Error("settings 'nextHopCa' and 'nextHopFingerprint' need 'nextHopTls' to be verified");
+}
 var options = {lmtp: Sys.setting('nextHopLmtp', false), proxyProtocol: Sys.setting('nextHopProxyProtocol', 0)};
 if ([0, 1, 2].indexOf(options.proxyProtocol) < 0) {
     throw new Error("setting 'nextHopProxyProtocol' must be 0, 1 or 2");

@@ -458,6 +458,7 @@ cdef class Client:
 
     cdef int _answer(self, Reply reply) except -1:
         cdef int asked
+        cdef bint discarded
         if self._outstanding() == len(self._held):
             if reply.code == 421:
                 self._replies.append(reply)
@@ -468,7 +469,8 @@ cdef class Client:
         if self._answered == len(self._expected):
             self._expected = bytearray()
             self._answered = 0
-        if asked & DISCARD:
+        discarded = asked & DISCARD != 0
+        if discarded:
             asked &= ~DISCARD
         elif asked != ASKED_CHUNK or reply.code >= 300:
             self._replies.append(reply)
@@ -477,7 +479,8 @@ cdef class Client:
         elif asked >= ASKED_AUTH and asked <= ASKED_XCLIENT:
             self._answer_exchange(reply, asked)
         elif asked == ASKED_CHUNK or asked == ASKED_FINAL or asked == ASKED_RECIPIENT:
-            self._answer_message(reply, asked)
+            if not discarded:       # what was sent after a refused chunk is not to blame for it
+                self._answer_message(reply, asked)
         else:
             self._answer_command(reply, asked)
         return 0

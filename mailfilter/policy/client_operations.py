@@ -7,11 +7,11 @@ from mailfilter._core.heap import UNDEFINED
 from mailfilter.errors import MailfilterError, ServiceUnavailable
 from mailfilter.mail.octets import octets
 from mailfilter.mail.xtext import xtext
-from mailfilter.policy.message_operations import outgoing_chunks
+from mailfilter.policy.message_operations import message_of, outgoing_chunks
 from mailfilter.policy.operation import PENDING
 
 __all__ = ["answer", "chunks", "close", "command", "connect", "extensions", "hop_of", "impersonate", "keep", "message",
-           "recipients", "reply", "response", "reuse", "spoil", "starttls"]
+           "recipients", "reply", "response", "reuse", "spoil", "starttls", "way"]
 
 NEXT_HOPS_LIMIT = 32
 """Connections of one session to next hops at one time."""
@@ -175,6 +175,16 @@ def chunks(context, waiting, handle, headers, body):
     hop = hop_of(context, handle)
     pieces = outgoing_chunks(context, headers, body, wire=False)
     return UNDEFINED if hop.send_chunks(pieces, _sending(waiting, hop)) else PENDING
+
+
+def way(context, handle, reference):
+    """How a body goes to this next hop: "chunks" (BDAT), because it has come in chunks and CHUNKING is offered; "data"; or
+    "none", because it is binary and CHUNKING is not."""
+    body = message_of(context, reference).body if isinstance(reference, int) else None
+    offered = b"CHUNKING" in hop_of(context, handle).extensions
+    if body is not None and body.binary and not offered:
+        return "none"
+    return "chunks" if offered and body is not None and body.plain else "data"
 
 
 def spoil(context, handle):

@@ -64,6 +64,7 @@ OPERATIONS = (
     Operation("client.impersonate", client.impersonate, (NUMBER, str, list), effects=True),
     Operation("client.message", client.message, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
     Operation("client.chunks", client.chunks, (NUMBER, list, BODY), waits=True, effects=True, deadline="data_block"),
+    Operation("client.way", client.way, (NUMBER, BODY)),
     Operation("client.spoil", client.spoil, (NUMBER,), effects=True),
     Operation("client.close", client.close, (NUMBER,), effects=True, failure="never fails"),
     Operation("client.keep", client.keep, (NUMBER, str, list), effects=True, failure="gives false"),

@@ -165,6 +165,22 @@ def test_a_refused_chunk_is_the_reply_to_the_message(more):
     assert codes(running) == [251]
 
 
+@pytest.mark.parametrize("replies", [b"503 a\r\n503 b\r\n", b"250 a\r\n250 b\r\n", b"452 a\r\n250 b\r\n"])
+def test_replies_to_chunks_after_a_refused_one_change_nothing(replies):
+    """They may come when the next transaction has begun already."""
+    running = hello(b"CHUNKING", b"PIPELINING")
+    envelope(running)
+    for last in (False, False, True):
+        running.chunk(4, last)
+    running.feed(b"552 too much\r\n")
+    assert running.command(b"MAIL", b"FROM:<a@b>") == b""
+    running.feed(replies)
+    assert running.take_output() == b"RSET\r\nMAIL FROM:<a@b>\r\n"
+    running.feed(b"250 reset\r\n251 sender\r\n")
+    assert (codes(running), running.state_name, running.failed) == ([552, 251], "MAIL", None)
+    assert running.command(b"RCPT", b"TO:<c@d>")
+
+
 def test_a_chunk_refused_while_the_last_is_on_its_way():
     running = hello(b"CHUNKING", b"PIPELINING")
     envelope(running)

@@ -164,6 +164,16 @@ def test_the_shipped_policies_are_no_open_relays(capfd, name, settings):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["mx", "proxy"])
+@pytest.mark.parametrize("settings", [
+    {"nextHopTls": "maybe"}, {"nextHopCa": "/etc/ssl/certs"}, {"nextHopTls": "required", "nextHopFingerprint": "00"}])
+def test_tls_settings_that_cannot_be_meant_stop_the_start(capfd, name, settings):
+    settings = {"domains": "example.org", "nextHop": "127.0.0.1:1", **settings}
+    options = [option for setting in settings.items() for option in ("--set", "=".join(setting))]
+    assert cli.main(["check", name, *options]) == 1
+    assert "nextHopTls" in capfd.readouterr().err
+
+
 def test_a_rehearsal_leaves_nothing_behind(tmp_path):
     path = tmp_path / "policy.js"
     path.write_text("SmtpServer.prototype.smtpRcpt = function (path) { for (;;) ; };")
