@@ -32,7 +32,7 @@ static duk_ret protected_now(duk_context *ctx, void *udata) {
     duk_host *host = udata;
     duk_frame *frame = host_frame(host);
     int n = duk.get_top(ctx);
-    frame->count = 0;
+    value_begin(frame, region_of(ctx)->cap);
     frame->arguments = PyTuple_New(n);
     if (!frame->arguments) {
         PyErr_Clear();
@@ -137,18 +137,20 @@ static duk_ret protected_call(duk_context *ctx, void *udata) {
     duk.call(ctx, n);
     watch_check();
     duk_frame *frame = host_frame(host);
-    frame->count = 0;
+    value_begin(frame, job->region->cap);
     value_get(ctx, host, -1, &frame->result, 0);
     return 1;
 }
 
-/* The error at the top of the stack becomes (name, message, file, line, stack); each part may be None. */
+/* The error at the top of the stack becomes (name, message, fileName, lineNumber, stack); each part may be None, and is when it is
+ * something else than it should be: a policy can set them all. */
 static duk_ret protected_describe(duk_context *ctx, void *udata) {
     static const char *const parts[] = {"name", "message", "fileName", "lineNumber", "stack"};
+    enum { PART_MESSAGE = 1, PART_LINE = 3 };
     duk_host *host = udata;
     duk_frame *frame = host_frame(host);
     Py_CLEAR(frame->result);
-    frame->count = 0;
+    value_begin(frame, region_of(ctx)->cap);
     frame->result = PyTuple_New(6);
     if (!frame->result) { PyErr_Clear(); return 0; }
     for (int i = 0; i < 6; i++) PyTuple_SET_ITEM(frame->result, i, Py_NewRef(Py_None));
@@ -157,7 +159,8 @@ static duk_ret protected_describe(duk_context *ctx, void *udata) {
         for (int i = 0; i < 5; i++) {
             duk.get_prop_string(ctx, -1, parts[i]);
             int type = duk.get_type(ctx, -1);
-            if (type == DUK_TYPE_STRING || type == DUK_TYPE_NUMBER) value_get(ctx, host, -1, &slot[i], 0);
+            if (i == PART_LINE ? type == DUK_TYPE_NUMBER : type == DUK_TYPE_STRING || (i == PART_MESSAGE && type == DUK_TYPE_NUMBER))
+                value_get(ctx, host, -1, &slot[i], 0);
             duk.pop(ctx);
         }
     } else {                                            /* anything may be thrown */

@@ -169,10 +169,17 @@ static PyObject *number_to_python(double number) {
     return PyFloat_FromDouble(number);
 }
 
-static PyObject *string_to_python(duk_context *ctx, int index) {
+static void take_room(duk_context *ctx, duk_host *host, size_t n) {
+    duk_frame *frame = host_frame(host);
+    if (n > frame->room) refuse(ctx, "value is too large");
+    frame->room -= n;
+}
+
+static PyObject *string_to_python(duk_context *ctx, duk_host *host, int index) {
     size_t n;
     if (duk.is_symbol(ctx, index)) Py_RETURN_NONE;
     const char *text = duk.get_lstring(ctx, index, &n);
+    take_room(ctx, host, n);
     PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)n, "surrogatepass");
     if (!result) {
         PyErr_Clear();
@@ -193,13 +200,14 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
         made = number_to_python(duk.get_number(ctx, index));
         break;
     case DUK_TYPE_STRING:
-        made = string_to_python(ctx, index);
+        made = string_to_python(ctx, host, index);
         break;
     case DUK_TYPE_BUFFER:
     case DUK_TYPE_OBJECT: {
         if (duk.is_buffer_data(ctx, index)) {
             size_t n;
             const char *p = duk.get_buffer_data(ctx, index, &n);
+            take_room(ctx, host, n);
             made = PyBytes_FromStringAndSize(p, (Py_ssize_t)n);
         } else if (duk.is_function(ctx, index)) {
             made = Py_NewRef(Py_None);
@@ -238,10 +246,11 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
                 unsigned more;
                 more = duk.next(ctx, -1, 1);
                 if (!more) break;
-                PyObject *box = PyList_New(2);      /* holds the value while it grows, and the key */
-                PyObject *key = box ? string_to_python(ctx, -2) : NULL;
-                if (key) PyList_SET_ITEM(box, 1, key);
-                int kept = key && PyDict_SetItem(dict, key, box) == 0;
+                PyObject *key = string_to_python(ctx, host, -2);
+                PyObject *box = key ? PyList_New(2) : NULL;         /* holds the value while it grows, and the key */
+                if (box) PyList_SET_ITEM(box, 1, key);
+                else Py_XDECREF(key);
+                int kept = box && PyDict_SetItem(dict, key, box) == 0;
                 Py_XDECREF(box);                    /* from here on the dictionary keeps it */
                 if (!kept) {
                     PyErr_Clear();

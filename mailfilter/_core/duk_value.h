@@ -31,7 +31,7 @@
 
 enum {
     VALUE_DEPTH_LIMIT = 16,             /* nesting of arrays and objects, both ways */
-    VALUE_COUNT_LIMIT = 200000,         /* elements in one value that a policy hands out */
+    VALUE_COUNT_LIMIT = 200000,         /* elements in one value that a policy hands out; for octets: value_begin */
     HOST_NESTING_LIMIT = 8              /* host.now below a getter or finalizer that runs inside another conversion */
 };
 
@@ -41,6 +41,7 @@ typedef struct duk_frame {
     PyObject *result;
     char *scratch;
     size_t count;                       /* elements converted in the running conversion */
+    size_t room;                        /* octets of texts and buffers that it may still hand out */
 } duk_frame;
 
 /* What belongs to one heap but lies outside its region. A conversion may run JavaScript of the policy (a getter, a
@@ -62,6 +63,13 @@ void duk_host_leave(duk_host *host);
 
 /* Push a Python value (borrowed reference). */
 void value_push(duk_context *ctx, duk_host *host, PyObject *value, int depth);
+
+/* A conversion to Python begins in this frame. One text of a heap may be in an array a thousand times, and would be copied as
+ * often: so all that one value has in texts and buffers may be as large as the heap, `room` octets, and no larger. */
+static inline void value_begin(duk_frame *frame, size_t room) {
+    frame->count = 0;
+    frame->room = room;
+}
 
 /* Turn the value at `index` into a new Python reference stored in *slot, which must be an anchor or a
  * place inside something anchored. On a throw *slot holds what was built so far (or NULL). */

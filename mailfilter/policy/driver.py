@@ -6,7 +6,9 @@ it is never a success. The heap is made when the first handler is called.
 Must not know: sockets, the SMTP state machine, what an operation does.
 """
 import time
+import traceback
 
+from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core.heap import HeapDead, HeapStopped, HostError, ScriptError
 from mailfilter.errors import PolicyError, TemporaryFailure
@@ -245,7 +247,7 @@ class Driver:
             except (ScriptError, HeapDead):
                 dead = self._heap.dead
         if isinstance(error, (ScriptError, HeapDead)):
-            fault = self.policy.fault(error, thrown_at)
+            fault = self._explained(error, thrown_at)
         elif isinstance(error, PolicyError):
             fault = error
         else:
@@ -259,6 +261,16 @@ class Driver:
             fault.message += f" (the heap's limit of {self._heap.limit_bytes} bytes was reached)"
         fault.message = f"{handler}: {fault.message}"
         return Outcome(disconnect=disconnect, fault=fault, dead=dead)
+
+    def _explained(self, error, thrown_at):
+        """The fault for what the engine says. Where it was is found by guessing; a guess that goes wrong is no reason not to
+        answer the client."""
+        try:
+            return self.policy.fault(error, thrown_at)
+        except Exception as ours:
+            self.context.log.write(logs.ERR, self.context.session_id, "the place of a fault was not found",
+                                   stack="".join(traceback.format_exception(ours)))
+            return PolicyError(str(error))
 
     def _abandon(self):
         waiting, self._waiting = self._waiting, None

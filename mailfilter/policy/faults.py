@@ -13,7 +13,11 @@ from mailfilter.policy import dialect, lexer
 
 __all__ = ["from_dead_heap", "from_script_error"]
 
-_FRAME = re.compile(r"^\s+at (.*?) ?\((.+):(\d+)\)", re.MULTILINE)
+# A policy may say what it likes in the texts of its errors, and put into them what a client has sent. So only so much of them is
+# looked at, and each pattern takes a time that grows with the text as the text does.
+_MESSAGE_CHARS = 4096
+_FRAMES, _FRAME_CHARS = 50, 1000
+_FRAME = re.compile(r"\s+at ([^(]*?) ?\((.+):(\d{1,9})\)[^)]*$")
 _UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
 # The engine sometimes tells the line of a statement before; so many are looked through for the words of the message.
 _LATE = 3
@@ -95,10 +99,13 @@ def _first_column(text, known=None):
 def _frames(programs, stack):
     """(program, line, name of the function called from there or None) for the policy's own frames, innermost first."""
     callee = None
-    for name, file, line in _FRAME.findall(stack or ""):
-        if file in programs:
-            yield programs[file], int(line), callee
-        callee = name
+    lines = (stack or "")[:_FRAMES * _FRAME_CHARS].split("\n", _FRAMES)
+    for found in map(_FRAME.match, [line for line in lines[:_FRAMES] if len(line) <= _FRAME_CHARS]):
+        if found:
+            name, file, line = found.groups()
+            if file in programs:
+                yield programs[file], int(line), callee
+            callee = name
 
 
 def _found(programs, error, stack, message):
@@ -107,7 +114,7 @@ def _found(programs, error, stack, message):
         place = _place(program, line, _Clues(message, callee), message) or _import(program, message)
         if place is not None:
             return program, *place
-    if error.file in programs and error.line:
+    if error.file in programs and type(error.line) is int:
         place = _place(programs[error.file], error.line, _Clues(message), message)
         if place is not None:
             return programs[error.file], *place
@@ -127,15 +134,16 @@ def from_script_error(error, programs, thrown_at=None):
     programs: {file name in tracebacks: compiler.Program} of the policy's own files.
     thrown_at: the traceback text of a throw whose value was no Error.
     """
-    message = f"{error.name}: {error.message}" if error.name else f"thrown: {error.message}"
+    said = str(error.message)[:_MESSAGE_CHARS]
+    message = f"{str(error.name)[:_MESSAGE_CHARS]}: {said}" if error.name else f"thrown: {said}"
     message = _NOT_ITERABLE.sub(r"\1 is not iterable", message)
-    if error.name == "SyntaxError" and str(error.message).startswith("invalid regexp"):
+    if error.name == "SyntaxError" and said.startswith("invalid regexp"):
         message += f" ({dialect.REGEXP})"
-    name = _UNKNOWN.match(str(error.message)) if error.name == "ReferenceError" else None
+    name = _UNKNOWN.match(said) if error.name == "ReferenceError" else None
     remedy = dialect.unknown_name(name[1]) if name else None
     if remedy:
         message += f" ({remedy})"
-    found = _found(programs, error, error.stack or thrown_at, str(error.message))
+    found = _found(programs, error, error.stack or thrown_at, said)
     if found is None:
         return PolicyError(message)
     program, line, column = found

@@ -136,6 +136,30 @@ def test_a_value_with_too_many_elements_is_refused():
     assert js("all = 0; row").__len__() == 1000
 
 
+# Texts that are there once and handed out a thousand times.
+COPIES = {
+    "texts": "all",
+    "keys": "all.map(function (text) { var o = {}; o[text] = 1; return o; })",
+    "buffers": "all.map(function () { return buffer; })",
+    "views": "all.map(function () { return new Uint8Array(buffer.buffer, 1); })",
+    "one behind the other": "[all.slice(0, 5), [all.slice(0, 5)], {a: all.slice(0, 5)}]",
+    "an operation's": "now('x', all)",
+    "an operation's arguments": "now.apply(null, all)",
+}
+
+
+@pytest.mark.parametrize("code", COPIES.values(), ids=COPIES)
+def test_a_value_is_no_larger_than_the_heap(code):
+    handed = []
+    js = TestHeap(lambda *arguments: handed.append(arguments))
+    js("var text = 'x', all = []; for (var i = 0; i < 20; i++) text += text; for (i = 0; i < 1000; i++) all.push(text);"
+       "var buffer = new Uint8Array(1 << 20)")
+    with pytest.raises(ScriptError, match="value is too large"):
+        js(code)
+    assert handed == []
+    assert js("[text, buffer, {a: text}]") == ["x" * (1 << 20), bytes(1 << 20), {"a": "x" * (1 << 20)}]
+
+
 def nested_list(depth):
     value = []
     for _ in range(depth):
@@ -225,6 +249,17 @@ def test_no_error_breaks_the_heap(js, code):
     with pytest.raises(ScriptError):
         js(code)
     assert js("1 + 1") == 2
+
+
+def test_the_parts_of_an_error_are_what_they_should_be_or_nothing(js):
+    odd = ("null", "5", "1e400", "NaN", "{}", "[1]", "'x'", "true", "Symbol('s')", "new Uint8Array(2)")
+    for part in ("name", "message", "fileName", "lineNumber", "stack"):
+        for value in odd:
+            with pytest.raises(ScriptError) as caught:
+                js(f"var e = new Error('m'); Object.defineProperty(e, '{part}', {{value: {value}}}); throw e")
+            error = caught.value
+            assert all(type(text) in (str, type(None)) for text in (error.name, error.file, error.stack)), (part, value)
+            assert type(error.line) in (int, float, type(None)), (part, value)
 
 
 # host.now.

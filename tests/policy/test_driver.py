@@ -224,6 +224,13 @@ def test_a_fault_keeps_the_wish_to_disconnect(running, wish, disconnect):
     assert "smtpHelp: Error: no help" in str(outcome.fault)
 
 
+def test_a_fault_whose_place_cannot_be_found_is_one_all_the_same(running, monkeypatch):
+    monkeypatch.setattr(type(running.driver.policy), "fault", lambda *_: 1 // 0)
+    outcome = running.run("smtpHelp", "bye")
+    assert "no help" in outcome.fault.message and outcome.disconnect
+    assert any("the place of a fault was not found" in text for text in running.log.texts)
+
+
 @pytest.mark.parametrize("own", [
     "5", "null", "{}", "[]", "'text'", "[null]", "[{}]", "[[250], true, 'x']", "[250]", "[250, false]", "[250, 0, 'x']",
     "[250, false, 5]", "[99, false, 'x']", "[NaN, false, 'x']",

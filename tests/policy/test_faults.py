@@ -1,4 +1,6 @@
 """policy/faults.py: the place of a fault, as an author finds it."""
+import time
+
 import pytest
 from handlers import Session, policy_of
 
@@ -52,6 +54,45 @@ def test_the_place_of_a_fault(tmp_path, line, place, message):
     assert fault.file == str(tmp_path / "policy.js")
     assert fault.source_line == (TEXT % line).split("\n")[place[0] - 1]
     assert fault.excerpt().split("\n")[1].rstrip().endswith("^")
+
+
+# What a policy, or a client whose words are in a message, may put into an error.
+GROWN = "var text = %s; while (text.length < 1e6) text += text; var e = new Error(%s); %s throw e;"
+LARGE = {
+    "parentheses in the stack": ("' at f ('", "'m'", "e.stack = text;"),
+    "blank lines in the stack": ("' \\n'", "'m'", "e.stack = text;"),
+    "places in the stack": ("'    at f (' + Sys.setting('file') + ':2)\\n'", "'m'", "e.stack = text;"),
+    "places that end nowhere": ("'(a:1:1:1:1'", "'m'", "e.stack = '    at f ' + text;"),
+    "lines beyond counting": ("'9'", "'m'", "e.stack = '    at f (' + Sys.setting('file') + ':' + text + ')';"),
+    "the message in the stack": ("'\\n at f ('", "text", ""),
+    "the message": ("'x'", "text", ""),
+    "what is not iterable": ("'undefined not callable (property [Symbol '", "text", ""),
+    "modules": ("'require('", "text", ""),
+    "the name": ("'x'", "'m'", "e.name = text;"),
+}
+
+
+@pytest.mark.parametrize("parts", LARGE.values(), ids=LARGE)
+def test_the_place_is_looked_for_no_longer_than_is_due(tmp_path, parts):
+    policy = policy_of(tmp_path, TEXT % (GROWN % parts))
+    session = Session(policy, settings={"file": str(tmp_path / "policy.js")})
+    with pytest.raises(ScriptError) as caught:
+        session.run("smtpMail", ["a", "b", [], []])
+    begun = time.thread_time()
+    fault = policy.fault(caught.value, None)
+    assert time.thread_time() - begun < 1
+    assert fault.line == 2 and len(fault.message) < 10_000
+
+
+@pytest.mark.parametrize("line", ["1e400", "NaN", "-1", "0", "1.5", "1e9", "'2'", "{}", "true"])
+def test_the_line_that_an_error_claims_may_be_anything(tmp_path, line):
+    claim = ("var e = new Error('m'); e.stack = ''; Object.defineProperty(e, 'fileName', {value: Sys.setting('file')});"
+             f"Object.defineProperty(e, 'lineNumber', {{value: {line}}}); throw e;")
+    policy = policy_of(tmp_path, TEXT % claim)
+    session = Session(policy, settings={"file": str(tmp_path / "policy.js")})
+    with pytest.raises(ScriptError) as caught:
+        session.run("smtpMail", ["a", "b", [], []])
+    assert policy.fault(caught.value, None).message == "Error: m"
 
 
 def test_a_thrown_value_of_an_earlier_handler_does_not_mislead(tmp_path):
