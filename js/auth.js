@@ -61,22 +61,28 @@
         return said[said.length - 1] === '*';
     };
 
-    /** For the engine: who the client says it is, as far as its mechanism tells that; '' when it does not. */
+    /**
+     * For the engine: who the client says it is, as far as its mechanism tells that; '' when it does not. The name counts only
+     * where the exchange went as the mechanism has it: a server that ignores an initial response would have been told another.
+     */
     host.authClaims = function () {
-        var lines = said.map(decoded).filter(function (line) { return line !== null; }), first = lines[0] || '', found;
-        if (mechanism === 'PLAIN') {
-            found = [null, first.split('\0')[1]];
-        } else if (mechanism === 'LOGIN') {
+        var lines = said.map(decoded), count = lines.length, first = lines[0] || '', found = null;
+        if (mechanism === 'PLAIN' && count === 1) {
+            found = first.split('\0');
+        } else if (mechanism === 'LOGIN' && count === 2) {
             found = [null, first];
-        } else if (mechanism === 'CRAM-MD5') {
-            found = /^(.*) [^ ]*$/.exec(first);
-        } else if (mechanism === 'XOAUTH2') {
-            found = /^user=([^\x01]*)/.exec(first);
-        } else if (mechanism === 'OAUTHBEARER') {
+        } else if (mechanism === 'CRAM-MD5' && count === 1) {
+            found = /^([^]*) [0-9a-f]{32}$/i.exec(first);
+        } else if (mechanism === 'XOAUTH2' && count === 1) {
+            found = /^user=([^\x01]*)\x01/.exec(first);
+        } else if (mechanism === 'OAUTHBEARER' && count === 1) {
             found = /^n,a=([^,]*),/.exec(first);
-        } else if (/^SCRAM-/.test(mechanism)) {
-            found = /^[^,]*,[^,]*,(?:m=[^,]*,)?n=([^,]*)/.exec(first);
+        } else if (/^SCRAM-/.test(mechanism) && /^c=/.test(lines[1] || '') && (count === 2 || count === 3 && lines[2] === '')) {
+            found = /^[^,]*,[^,]*,n=([^,]*),/.exec(first);
         }
-        return found && found[1] ? found[1].split('=2C').join(',').split('=3D').join('=') : '';
+        if (!found || !found[1]) {
+            return '';
+        }
+        return /^(OAUTH|SCRAM)/.test(mechanism) ? found[1].split('=2C').join(',').split('=3D').join('=') : found[1];
     };
 }(this.host, this));

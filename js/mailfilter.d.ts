@@ -1118,6 +1118,8 @@ declare namespace Sys {
     function toBase64(text: string): string;
     /** The text that base64 stands for; null when it is none. */
     function fromBase64(text: string): string | null;
+    /** Whether a password is the one that was hashed by crypt(3): `$6$…`, as `openssl passwd -6` makes it. Waits. */
+    function verifyPassword(password: string, hashed: string): boolean;
 
     /**
      * Runs functions together and waits for all of them: while one waits for an answer, the others go on. Waits.

@@ -38,6 +38,17 @@
     };
 
     /**
+     * Whether a password is the one that was hashed. Waits.
+     * @param {string} password
+     * @param {string} hashed  as crypt(3) has it: "$6$…", made by `openssl passwd -6`
+     * @returns {boolean}
+     * @throws {Error} when the system does not know that kind of hash
+     */
+    Sys.verifyPassword = function (password, hashed) {
+        return host.wait('password.verify', String(password), String(hashed));
+    };
+
+    /**
      * A setting, given by `--set NAME=VALUE` or the environment variable MAILFILTER_NAME.
      * @param {string} name
      * @param {*} [fallback]  what to give when it is not set

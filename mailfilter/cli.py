@@ -179,11 +179,13 @@ def _parser():
 
 def _add_policy(parser):
     parser.add_argument("policy", metavar="POLICY", nargs="?", default=_DEFAULT_POLICY,
-                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy "
-                             "(default: mx)")
+                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy, "
+                             "submission (default: mx)")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
                         help="a setting for the policy; may be repeated; the environment's MAILFILTER_NAME is used "
                              "where there is none")
+    parser.add_argument("--set-file", metavar="NAME=FILE", action="append", default=[], dest="setting_files",
+                        help="a setting whose value is what a file holds, read again when the policy is; may be repeated")
 
 
 def _defaults():
@@ -195,7 +197,8 @@ def _defaults():
 
 
 def _settings(options):
-    return config.Settings(config.assignments(options.settings, "--set"))
+    return config.Settings(config.assignments(options.settings, "--set"),
+                           files=config.assignments(options.setting_files, "--set-file"))
 
 
 def _serve(options):
@@ -233,6 +236,7 @@ def _serve(options):
 
     def load():
         """The policy as its files are now, and what it and the command line say, the latter over the former."""
+        settings.read()
         policy = policies.load(options.policy, settings, hostname=hostname.decode(), log=log,
                                user=identity.name if identity is not None else None, heap_bytes=limits.given("heap_bytes"))
         said = [given.over(config.Given(defaults, of_policy, source)) for given, defaults, of_policy, source in (

@@ -332,17 +332,25 @@ def _plain(name):
     return name.replace("_", "").lower()
 
 
+MOST_SETTING_BYTES = 1 << 20
+"""The largest file of `--set-file`, in characters: every session's heap holds what a policy keeps of it."""
+
+
 class Settings(Mapping):
     """What a policy reads with `Sys.setting(name)`: `--set NAME=VALUE`, and under it the environment.
 
     The environment variable of a setting is `MAILFILTER_` and its name, where neither case nor underscores
     matter: `nextHop` is found in `MAILFILTER_NEXTHOP` and in `MAILFILTER_NEXT_HOP`. Names given by `--set`
-    must match exactly. Values are texts. Iterating gives the names of `--set`, then those variables that no
-    `--set` hides, by their names in plain lower case.
+    must match exactly. Values are texts. Those of `--set-file NAME=FILE` are what the file holds, without blanks and line
+    ends around it; read() reads them again, and take() takes what another process has read. Iterating gives the names
+    of `--set`, then those variables that no `--set` hides, by their names in plain lower case.
     """
 
-    def __init__(self, values=None, environment=None):
+    def __init__(self, values=None, environment=None, files=None):
         self._values = dict(values or {})
+        self._files = dict(files or {})
+        self._values |= dict.fromkeys(self._files, "")
+        self.read()
         hidden = {_plain(name) for name in self._values}
         self._environment = {}
         for variable, value in (os.environ if environment is None else environment).items():
@@ -350,6 +358,28 @@ class Settings(Mapping):
                 name = _plain(variable[len("MAILFILTER_"):])
                 if name and name not in hidden:
                     self._environment[name] = value
+
+    def read(self):
+        """Read the files; ConfigError when that is impossible, and nothing changes."""
+        found = {}
+        for name, path in self._files.items():
+            try:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    found[name] = file.read(MOST_SETTING_BYTES + 1).strip()
+            except OSError as error:
+                raise ConfigError(f"--set-file {name}={path}: {error.strerror}") from None
+            if len(found[name]) > MOST_SETTING_BYTES:
+                raise ConfigError(f"--set-file {name}={path}: more than {MOST_SETTING_BYTES} characters")
+        self.take(found)
+
+    @property
+    def of_files(self):
+        """What the files held when they were read, by the names of the settings."""
+        return {name: self._values[name] for name in self._files}
+
+    def take(self, found):
+        """Take the values of files from `of_files` of another process."""
+        self._values |= found
 
     def __getitem__(self, name):
         if name in self._values:

@@ -105,6 +105,8 @@ def test_check_lists_handlers(tmp_path):
 @pytest.mark.parametrize("name, settings", [
     ("mx", ["--set", "domains=example.org", "--set", "maildir=/tmp/Maildir"]),
     ("proxy", ["--set", "nextHop=127.0.0.1:25"]),
+    ("submission", ["--set", "nextHop=127.0.0.1:25"]),
+    ("submission", ["--set", "nextHop=127.0.0.1:25", "--set", "users=a:$6$b$c", "--set", "senders=own"]),
     (PROJECT / "js/policies/proxy.js", ["--set", "nextHop=127.0.0.1:25"]),
 ])
 def test_the_shipped_policies_are_fine(name, settings):

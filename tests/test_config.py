@@ -124,3 +124,24 @@ def test_settings_do_not_show_values_in_tracebacks():
 def test_the_environment_is_the_process_s_own(monkeypatch):
     monkeypatch.setenv("MAILFILTER_DOMAINS", "example.org")
     assert Settings()["domains"] == "example.org"
+
+
+def test_settings_of_files(tmp_path):
+    file = tmp_path / "value"
+    file.write_bytes(b"\n one \xff\n two\r\n")
+    settings = Settings({"x": "1"}, {"MAILFILTER_SECRET": "no"}, {"secret": file})
+    assert settings["secret"] == "one \udcff\n two" and settings["x"] == "1"
+    assert sorted(settings) == ["secret", "x"]
+    file.write_text("newer")
+    assert settings["secret"] != "newer"
+    settings.read()
+    assert settings["secret"] == "newer" and settings.of_files == {"secret": "newer"}
+    settings.take({"secret": "newest"})
+    assert settings["secret"] == "newest"
+    file.write_bytes(b"x" * (1 << 20) + b"x")
+    with pytest.raises(ConfigError, match="more than 1048576 characters"):
+        settings.read()
+    file.unlink()
+    with pytest.raises(ConfigError, match="--set-file secret=.*No such file"):
+        settings.read()
+    assert settings["secret"] == "newest"

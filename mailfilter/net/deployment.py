@@ -121,7 +121,8 @@ class Deployment:
     def receive(self, file):
         """Take the Terms out of a file that finish() gave, in this process or another; they are the current ones then.
         The file is closed. Raises OSError, ValueError or MemoryError, and changes nothing."""
-        _, (terms, opened) = handover.restore(file, self._settings, self._log)
+        _, (terms, opened, of_files) = handover.restore(file, self._settings, self._log)
+        self._settings.take(of_files)
         if opened is not None and opened != _opened(self._log):
             self._log.openlog(*opened)
         self.current = terms
@@ -196,7 +197,7 @@ class Deployment:
     def _outcome(self):
         try:
             terms = self._load()
-            handover.store(terms.policy, (terms, _opened(self._log)), self._file)
+            handover.store(terms.policy, (terms, _opened(self._log), self._settings.of_files), self._file)
         except PolicyError as error:
             return 1, {"error": str(error), "source": (error.source_line or "").strip()}
         except MailfilterError as error:

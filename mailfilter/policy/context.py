@@ -134,4 +134,4 @@ class SessionContext:
             self.held = None
         self.message = None
         # They lead back to the session, and nothing of it shall wait for the garbage collector.
-        self.open_next_hop = self.limits_changed = None
+        self.open_next_hop = self.limits_changed = self.challenge = None

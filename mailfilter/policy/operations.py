@@ -49,6 +49,7 @@ OPERATIONS = (
     Operation("session.replies", session.replies, (list,)),
     Operation("text.encode", session.encode_base64, (str,), loading=True, failure="never fails"),
     Operation("text.decode", session.decode_base64, (str,), loading=True, failure="gives null"),
+    Operation("password.verify", system.verify_password, (str, str), waits=True, deadline="handler"),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
     Operation("client.connect", client.connect, (str, NUMBER, dict), waits=True, effects=True, deadline="connect"),

@@ -1,6 +1,6 @@
 """Operations about the program itself: log, settings, output, names, dates; and the address parser.
 
-All of them are answered at once. Must not know: next hops, messages.
+All of them are answered at once, but for the one about passwords. Must not know: next hops, messages.
 """
 import os
 import pwd
@@ -12,9 +12,11 @@ from email.utils import formatdate
 from mailfilter._core.address import PathError, parse_path
 from mailfilter._core.heap import UNDEFINED
 from mailfilter.mail.octets import octets
+from mailfilter.services import passwords
 
 __all__ = ["clock", "date", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
-           "print_text", "random_number", "setting", "tls", "user"]
+           "print_text", "random_number", "setting", "tls", "user",
+           "verify_password"]
 
 
 def log_write(context, severity, text):
@@ -109,3 +111,8 @@ def parse(context, text):
     except PathError:
         return None
     return [*path_parts(path), rest]
+
+
+def verify_password(context, waiting, password, hashed):
+    """Whether a password is the one that was hashed (crypt(3))."""
+    return waiting.run_in_thread(passwords.verify, octets(password), octets(hashed))

@@ -56,6 +56,7 @@ def test_the_wheel_has_the_javascript(contents):
         if path.suffix in (".js", ".ts"):
             assert f"mailfilter/{path.relative_to(PROJECT)}" in contents
     assert "mailfilter/js/policies/mx.js" in contents and "mailfilter/js/policies/proxy.js" in contents
+    assert "mailfilter/js/policies/submission.js" in contents
 
 
 def test_the_wheel_has_the_types(contents):

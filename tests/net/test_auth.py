@@ -164,7 +164,7 @@ def test_there_are_no_challenges_elsewhere(sender):
 
 
 def test_who_the_client_is_when_the_policy_does_not_say(sender):
-    sender.command(b"AUTH SCRAM-SHA-256 " + b64("n,,n=bo=2Cb,r=abc"))
+    sender.command(b"AUTH XOAUTH2 " + b64("user=bo,b\1auth=Bearer T\1\1"))
     assert who(sender) == "bo,b"
     assert "with ESMTPA id" in sender.command(b"VRFY x").text
 

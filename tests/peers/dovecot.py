@@ -39,6 +39,22 @@ service lmtp {{
 }}
 lmtp_save_to_detail_mailbox = no
 quota_full_tempfail = no
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
+disable_plaintext_auth = no
+auth_verbose = yes
+# Wrong passwords from one address are answered ever later otherwise.
+auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service auth {{
+  inet_listener {{
+    address = 127.0.0.1
+    port = {sasl_port}
+  }}
+}}
 """
 
 
@@ -48,7 +64,7 @@ def missing():
 
 
 class Dovecot(rooted.Rooted):
-    """One instance; `port` speaks LMTP.
+    """One instance; `port` speaks LMTP, `sasl_port` what Postfix asks about AUTH (the password is "secret" for all).
 
     Args:
         users: the local parts that it knows; another recipient is refused at RCPT.
@@ -62,8 +78,8 @@ class Dovecot(rooted.Rooted):
         self.users, self.full = tuple(users), tuple(full)
 
     def configure(self):
-        self.port = free_port()
-        self.write("/etc/dovecot.conf", CONFIGURATION.format(port=self.port))
+        self.port, self.sasl_port = free_port(), free_port()
+        self.write("/etc/dovecot.conf", CONFIGURATION.format(port=self.port, sasl_port=self.sasl_port))
         uid, gid = self.ids("mailbox")
         self.write("/etc/users", "".join(
             f"{user}:{{PLAIN}}secret:{uid}:{gid}::/mail/{user}::"

@@ -157,7 +157,7 @@ def test_a_stranger_turned_away_before_is_no_open_relay(check, earlier):
 
 @pytest.mark.parametrize("name, settings", [
     ("mx", {"domains": "example.org", "maildir": "/nowhere"}), ("mx", {"domains": "example.org", "nextHop": "127.0.0.1:1"}),
-    ("proxy", {"nextHop": "127.0.0.1:1"})])
+    ("proxy", {"nextHop": "127.0.0.1:1"}), ("submission", {"nextHop": "127.0.0.1:1"})])
 def test_the_shipped_policies_are_no_open_relays(capfd, name, settings):
     options = [option for setting in settings.items() for option in ("--set", "=".join(setting))]
     assert cli.main(["check", name, *options]) == 0
