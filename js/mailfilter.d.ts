@@ -628,6 +628,182 @@ declare class Maildir {
     deliver(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null, folder?: string | null): string;
 }
 
+/** What happens when a service outside is away: the client is asked to come again, the policy goes on without it, an error. */
+type Away = 'tempfail' | 'accept' | 'throw';
+
+/** Options of everything that asks a service outside. */
+interface ServiceOptions {
+    /** How long to wait for each answer, in seconds. */
+    timeout?: number;
+    /** What happens when it cannot be asked, or does not answer. Default: `tempfail`. */
+    away?: Away;
+}
+
+/** A parameter of a statement. */
+type SqlValue = null | undefined | boolean | number | string | Date | Uint8Array | ArrayBuffer | SqlValue[];
+
+/** A statement that the database has refused. */
+interface SqlError extends Error {
+    name: 'SqlError';
+    /** SQLSTATE, five characters. */
+    sqlState: string;
+    /** The same. */
+    code: string;
+}
+
+/** What a statement has changed. */
+interface SqlChange {
+    /** Rows; -1 where the database does not say. */
+    count: number;
+    /** The number that SQLite or MySQL has given to the last new row. */
+    key: number | string | null;
+}
+
+/** A database inside a transaction. */
+interface SqlTransaction {
+    /** What the log calls the database. */
+    name: string;
+    /** Seconds for each statement, 0 for the timeout `sql`. */
+    seconds: number;
+    /** What happens when it is away. */
+    away: Away;
+    /** Asks: an object for each row. Waits. */
+    query(text: string, values?: SqlValue[]): Array<Record<string, any>>;
+    /** Changes something. Waits. */
+    execute(text: string, values?: SqlValue[]): SqlChange;
+}
+
+/** A database, by `Sql.connect`. With `away: 'accept'` its methods give null when it is away. */
+interface SqlDatabase {
+    /** What the log calls it. */
+    name: string;
+    /** Seconds for each statement, 0 for the timeout `sql`. */
+    seconds: number;
+    /** What happens when it is away. */
+    away: Away;
+    /** Asks: an object for each row. Waits. @param text with a question mark for each of the values */
+    query(text: string, values?: SqlValue[]): Array<Record<string, any>>;
+    /** Changes something. Waits. */
+    execute(text: string, values?: SqlValue[]): SqlChange;
+    /** Does several things or none: commits when `work` returns, rolls back when it throws. Waits. */
+    transaction<T>(work: (tx: SqlTransaction) => T): T;
+}
+
+/** Databases: SQLite, PostgreSQL, MySQL and MariaDB. */
+declare namespace Sql {
+    /**
+     * A database by its URL; nothing is connected before something is asked.
+     * @param url `sqlite:/path/of/file`, `postgresql://user:password@host/database`, `mysql://user:password@host/database`
+     * @throws Error when the URL is none, or its driver is not installed
+     */
+    function connect(url: string, options?: ServiceOptions): SqlDatabase;
+}
+
+/** A driver of a policy's own for `DriverManager`. */
+interface SqlDriver {
+    acceptsURL(url: string): boolean;
+    /** A connection; null when the URL is not this driver's. */
+    connect(url: string, info: object): any;
+}
+
+/** Databases as the predecessor's policies ask them, in the manner of JDBC. */
+declare namespace DriverManager {
+    /** A connection. @param info user and password, and options; or the user */
+    function getConnection(url: string, info?: { user?: string; password?: string } & ServiceOptions | string, password?: string): Connection;
+    /** The driver that takes a URL. */
+    function getDriver(url: string): SqlDriver;
+    /** Adds a driver; it goes before ours. */
+    function registerDriver(driver: SqlDriver): void;
+}
+
+/** Whether the keys that the database makes for new rows are wanted; for PostgreSQL also the names of their columns. */
+type SqlKeys = boolean | number | string[];
+
+/** A connection to a database. Statements are committed one by one unless `setAutoCommit(false)`. */
+declare class Connection {
+    constructor(url: string, info?: object);
+    createStatement(): Statement;
+    prepareStatement(sql: string, keys?: SqlKeys): PreparedStatement;
+    /** The same. */
+    createPreparedStatement(sql: string, keys?: SqlKeys): PreparedStatement;
+    /** Gives it back. */
+    nativeSQL(sql: string): string;
+    /** false: what follows is committed by `commit()` alone. */
+    setAutoCommit(on: boolean): void;
+    getAutoCommit(): boolean;
+    /** Waits. */
+    commit(): void;
+    /** Waits. */
+    rollback(): void;
+    /** Rolls back what was not committed. */
+    close(): void;
+    isClosed(): boolean;
+}
+
+/** A statement. */
+declare class Statement {
+    constructor(connection: Connection);
+    static NO_GENERATED_KEYS: 0;
+    static RETURN_GENERATED_KEYS: 1;
+    /** Whether it gave rows. Waits. */
+    execute(sql: string, keys?: SqlKeys): boolean;
+    /** Waits. */
+    executeQuery(sql: string): ResultSet;
+    /** Rows that were changed. Waits. */
+    executeUpdate(sql: string, keys?: SqlKeys): number;
+    getConnection(): Connection;
+    getGeneratedKeys(): ResultSet | null;
+    getResultSet(): ResultSet | null;
+    /** -1 when it gave rows. */
+    getUpdateCount(): number;
+    close(): void;
+}
+
+/** A statement with parameters, which are counted from 1; null is NULL. It may be executed again and again. */
+declare class PreparedStatement {
+    constructor(connection: Connection, sql: string, keys?: SqlKeys);
+    setNumber(index: number, value: number | string | null): void;
+    setString(index: number, value: any): void;
+    setBoolean(index: number, value: boolean | null): void;
+    setDate(index: number, value: Date | string | number | null): void;
+    setBytes(index: number, value: Uint8Array | null): void;
+    setObject(index: number, value: SqlValue): void;
+    setNull(index: number): void;
+    clearParameters(): void;
+    /** Whether it gave rows. Waits. */
+    execute(): boolean;
+    /** Waits. */
+    executeQuery(): ResultSet;
+    /** Rows that were changed. Waits. */
+    executeUpdate(): number;
+    getConnection(): Connection;
+    getGeneratedKeys(): ResultSet | null;
+    getResultSet(): ResultSet | null;
+    /** -1 when it gave rows. */
+    getUpdateCount(): number;
+    close(): void;
+}
+
+/** Rows, before the first one at first. Columns by number from 1, or by name; NULL is null. */
+declare class ResultSet {
+    constructor(statement: Statement, columns: string[], rows: any[][]);
+    /** Whether there is a further row. */
+    next(): boolean;
+    first(): boolean;
+    last(): boolean;
+    getNumber(column: number | string): number | null;
+    getString(column: number | string): string | null;
+    getBoolean(column: number | string): boolean | null;
+    getDate(column: number | string): Date | null;
+    getBytes(column: number | string): Uint8Array | null;
+    getObject(column: number | string): any;
+    /** Whether the last column that was read was NULL. */
+    wasNull(): boolean;
+    getColumnNames(): string[];
+    getStatement(): Statement;
+    close(): void;
+}
+
 /** A record of the DNS. Beside these it has the parts of its data by name: `preference` and `exchange` of an MX, and so on. */
 interface DnsRecord {
     /** Whose record it is, without the final dot. */

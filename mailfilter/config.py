@@ -139,6 +139,8 @@ class Timeouts(_Numbers):
 
     The DNS: `dns` (one look-up, with all its tries).
 
+    Services outside, each for one answer where the policy does not say otherwise: `sql`, `store`, `http`.
+
     JavaScript: `idle_heap` (a session that has waited so long gives the pages of its heap back until the client speaks).
 
     The process: `shutdown` (running transactions may take this long to finish after SIGTERM).
@@ -164,6 +166,9 @@ class Timeouts(_Numbers):
     quit: float = 20.0
     kept_connection: float = 10.0
     dns: float = 5.0
+    sql: float = 10.0
+    store: float = 2.0
+    http: float = 10.0
     idle_heap: float = 3.0
     shutdown: float = 30.0
 

@@ -29,7 +29,8 @@ missing=
 while read -r package probe; do
     case $package in
         '' | '#'*) continue ;;
-        postfix | swaks | msmtp | curl | netcat-openbsd | haproxy | nodejs | npm | libmail-dkim-perl) [ "$need" = test ] || continue ;;
+        postfix | swaks | msmtp | curl | netcat-openbsd | haproxy | nodejs | npm | libmail-dkim-perl | \
+        postgresql | mariadb-server | redis-server) [ "$need" = test ] || continue ;;
     esac
     present "$probe" || missing="$missing $package"
 done < "$here/debian-packages.txt"

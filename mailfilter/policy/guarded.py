@@ -16,7 +16,7 @@ from mailfilter._core.heap import HostError
 from mailfilter.errors import ServiceError, ServiceUnavailable, TemporaryFailure
 from mailfilter.policy.operation import PENDING
 
-__all__ = ["AWAY", "LONGEST_S", "ask", "seconds_of"]
+__all__ = ["AWAY", "LONGEST_S", "ask", "failed", "outside", "seconds_of"]
 
 AWAY = ("tempfail", "accept", "throw")
 
@@ -31,10 +31,10 @@ def seconds_of(seconds, default):
     return float(seconds) or default
 
 
-def ask(context, waiting, circuit, make, *, seconds, away, instead=None):
+def ask(context, waiting, circuit, make, *, seconds, away, instead=None, inside=False):
     """Let make(), which gives a coroutine, answer an operation through a Circuit; returns PENDING.
 
-    seconds: the deadline. away: one of AWAY. instead: the answer for "accept".
+    seconds: the deadline. away: one of AWAY. instead: the answer for "accept". inside: see Circuit.start.
     """
     if away not in AWAY:
         raise HostError(f"away: '{away}' is none of {', '.join(AWAY)}", "TypeError")
@@ -47,7 +47,7 @@ def ask(context, waiting, circuit, make, *, seconds, away, instead=None):
         else:
             failed(context, waiting, circuit.name, error, away, instead)
 
-    request = circuit.start(make, seconds, settled)
+    request = circuit.start(make, seconds, settled, inside)
     waiting.on_cancel = request.cancel
     return PENDING
 

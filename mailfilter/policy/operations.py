@@ -14,6 +14,7 @@ from mailfilter.policy import message_operations as message
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import session_operations as session
+from mailfilter.policy import sql_operations as sql
 from mailfilter.policy import system_operations as system
 from mailfilter.policy import together_operations as together
 from mailfilter.policy.operation import Operation
@@ -95,6 +96,13 @@ OPERATIONS = (
     Operation("authresults.claims", auth_results.claims, (str, str), loading=True, failure="never fails"),
     Operation("dmarc.evaluate", dmarc.evaluate, (list, list, list, str, bool, NUMBER), waits=True,
               deadline="dns for each look-up", failure="gives temperror"),
+    Operation("sql.check", sql.check, (str, OPTIONAL_TEXT, OPTIONAL_TEXT), loading=True),
+    Operation("sql.run", sql.run, (list, NUMBER, str, list, (bool, str), NUMBER, str), waits=True, effects=True,
+              deadline="sql, or as asked", failure="as `away` says"),
+    Operation("sql.begin", sql.begin, (list, NUMBER, str), waits=True, effects=True, deadline="sql, or as asked",
+              failure="as `away` says"),
+    Operation("sql.end", sql.end, (NUMBER, bool, NUMBER, str), waits=True, effects=True, deadline="sql, or as asked",
+              failure="as `away` says; a rollback never fails"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -33,6 +33,7 @@ _OUTCOMES = ("answered", "timeout", "unavailable", "protocol", "open", "busy", "
 _SLOTS = {(service, outcome): metrics.slot("service_requests_total", service, outcome)
           for service in metrics.SERVICES for outcome in _OUTCOMES}
 _OPENED = {service: metrics.slot("circuits_opened_total", service) for service in metrics.SERVICES}
+_TIMEOUTS = {service: metrics.slot("timeouts_total", service) for service in metrics.SERVICES}
 _SECONDS = {service: metrics.slot("service_seconds", service) for service in metrics.SERVICES}
 
 
@@ -64,12 +65,18 @@ class Circuit:
         self._open_s = open_s
         self._trial = None
 
-    def start(self, make, seconds, settled):
+    def start(self, make, seconds, settled, inside=False):
         """Ask: make() gives the coroutine. settled(value, error) is called once, maybe at once, at the latest after `seconds`.
+
+        inside: whether whoever asks has a place already (hold()), so that this waits for none.
 
         Returns the Request, whose cancel() drops it.
         """
         request = Request(self, make, settled)
+        if inside:
+            request.timer = self._loop.call_later(seconds, request.late, seconds)
+            self.begin(request)
+            return request
         if self._is_open():
             self.count("open")
             request.settle(None, ServiceUnavailable(
@@ -103,6 +110,15 @@ class Circuit:
         finally:
             request.cancel()
 
+    def hold(self):
+        """Take a place, beyond the request that is under way, for what takes several requests; release() gives it back."""
+        self.under_way += 1
+
+    def release(self):
+        """Give back a place that was held."""
+        self.under_way -= 1
+        self._let_in()
+
     def _is_open(self):
         if self.failures < self._failures_allowed:
             return False
@@ -128,6 +144,9 @@ class Circuit:
         self.under_way -= 1
         if self._trial is request:
             self._trial = None
+        self._let_in()
+
+    def _let_in(self):
         while self.waiting and self.under_way < self._at_once:
             following = self.waiting.popleft()
             if following.settled is None:
@@ -191,6 +210,7 @@ class Request:
         self.timer = None
         error = ServiceTimeout(f"{circuit.name}: no answer within {seconds:g} s")
         circuit.count("timeout")
+        metrics.count(_TIMEOUTS[circuit.kind])
         if self.task is not None:           # one that never went out says nothing of the service
             circuit.failed(error)
         self.settle(None, error)

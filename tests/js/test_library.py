@@ -36,7 +36,18 @@ def spf_outcome(who, asked):
     return [result, "mailfrom", asked, mechanism, None, problem, "header", "comment"]
 
 
+def ran(where, handle, text, values, keys, seconds, away):
+    if where[0].endswith("away"):
+        return None
+    if where[0].endswith("change"):
+        return [None, [], 3, 7, []]
+    return [["text", "values", "when"], [[text, values, 86400000], [text, values, None]], -1, None, [2]]
+
+
 WAITED = {
+    "sql.run": ran,
+    "sql.begin": lambda where, seconds, away: None if where[0].endswith("away") else 1,
+    "sql.end": lambda handle, commit, seconds, away: True,
     "maildir.deliver": lambda path, headers, body, folder: "delivered",
     "dns.lookup": lambda name, kind, seconds: looked_up(name, seconds, [[name, 15, 60, "10 mx.example.org",
                                                                          ["preference", 10, "exchange", "mx.example.org"]]]),

@@ -210,6 +210,9 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype), SmtpRoutes: names(SmtpRoutes.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
+        Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
+        Statement: names(Statement.prototype), ResultSet: names(ResultSet.prototype),
+        PreparedStatement: names(PreparedStatement.prototype).concat(names(Statement.prototype)),
         Dns: names(Dns), Dkim: names(Dkim), Arc: names(Arc),
         AuthResults: names(AuthResults), Dmarc: names(Dmarc), Spf: names(Spf), SpfServer: names(SpfServer.prototype),
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
@@ -240,7 +243,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Arc", "AuthResults", "Dkim", "Dmarc", "Dns", "Spf", "Sys"):
+    if name in ("Arc", "AuthResults", "Dkim", "Dmarc", "Dns", "DriverManager", "Spf", "Sql", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -252,6 +255,7 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
+           "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 
 

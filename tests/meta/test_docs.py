@@ -265,6 +265,9 @@ PROBE = """
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpRoutes: names(SmtpRoutes),
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
+            Sql: Object.keys(Sql), DriverManager: Object.keys(DriverManager), Connection: Object.keys(Connection.prototype),
+            Statement: Object.keys(Statement.prototype), PreparedStatement: Object.keys(PreparedStatement.prototype),
+            ResultSet: Object.keys(ResultSet.prototype),
             Dkim: Object.keys(Dkim), Arc: Object.keys(Arc), AuthResults: Object.keys(AuthResults),
             Dmarc: Object.keys(Dmarc), SpfServer: ['query'],
             Dnsbl: Object.keys(new Dnsbl([])).concat(Object.keys(Dnsbl.prototype)),
@@ -292,7 +295,8 @@ def test_every_global_has_its_section(api):
 
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
-                                  "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys"])
+                                  "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
+                                  "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
     words = set(re.findall(r"\w+", " ".join(coded(text))))
