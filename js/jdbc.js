@@ -109,7 +109,7 @@
         var handle = this.handle;
         this.handle = 0;
         if (handle) {
-            host.sql.wait('sql.end', handle, true, this.seconds, this.away);
+            host.sql.commit(this, handle);
         }
     };
 
@@ -137,7 +137,7 @@
             throw new Error('the connection is closed');
         }
         if (!connection.automatic && !connection.handle) {
-            connection.handle = host.sql.wait('sql.begin', connection.where, connection.seconds, connection.away) || 0;
+            connection.handle = host.sql.begin(connection) || 0;
         }
         try {
             result = host.sql.run(connection, connection.handle, sql, values, keysOf(keys));

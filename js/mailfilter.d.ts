@@ -362,6 +362,12 @@ interface SmtpTimeouts {
     kept_connection?: number | string;
     /** One look-up in the DNS, with all its tries. Default 5. */
     dns?: number | string;
+    /** The answer to a statement of SQL. Default 10. */
+    sql?: number | string;
+    /** The answer of a store. Default 2. */
+    store?: number | string;
+    /** The answer of an HTTP server, with all redirects. Default 10. */
+    http?: number | string;
     /** After so long without anything to do, a session's JavaScript memory is given back until the client speaks. Default 3. */
     idle_heap?: number | string;
     /** What running transactions get after SIGTERM. Default 30. */
@@ -644,6 +650,7 @@ type SqlValue = null | undefined | boolean | number | string | Date | Uint8Array
 
 /** A statement that the database has refused. */
 interface SqlError extends Error {
+    /** What it is. */
     name: 'SqlError';
     /** SQLSTATE, five characters. */
     sqlState: string;
@@ -701,6 +708,7 @@ declare namespace Sql {
 
 /** A driver of a policy's own for `DriverManager`. */
 interface SqlDriver {
+    /** Whether it takes a URL. */
     acceptsURL(url: string): boolean;
     /** A connection; null when the URL is not this driver's. */
     connect(url: string, info: object): any;
@@ -721,8 +729,11 @@ type SqlKeys = boolean | number | string[];
 
 /** A connection to a database. Statements are committed one by one unless `setAutoCommit(false)`. */
 declare class Connection {
+    /** Made by `DriverManager.getConnection`. */
     constructor(url: string, info?: object);
+    /** A statement without parameters. */
     createStatement(): Statement;
+    /** A statement with parameters. @param sql with a question mark for each */
     prepareStatement(sql: string, keys?: SqlKeys): PreparedStatement;
     /** The same. */
     createPreparedStatement(sql: string, keys?: SqlKeys): PreparedStatement;
@@ -730,6 +741,7 @@ declare class Connection {
     nativeSQL(sql: string): string;
     /** false: what follows is committed by `commit()` alone. */
     setAutoCommit(on: boolean): void;
+    /** Whether statements are committed one by one. */
     getAutoCommit(): boolean;
     /** Waits. */
     commit(): void;
@@ -737,13 +749,17 @@ declare class Connection {
     rollback(): void;
     /** Rolls back what was not committed. */
     close(): void;
+    /** Whether `close()` was called. */
     isClosed(): boolean;
 }
 
 /** A statement. */
 declare class Statement {
+    /** Made by `createStatement`. */
     constructor(connection: Connection);
+    /** Keys are not wanted. */
     static NO_GENERATED_KEYS: 0;
+    /** Keys are wanted. */
     static RETURN_GENERATED_KEYS: 1;
     /** Whether it gave rows. Waits. */
     execute(sql: string, keys?: SqlKeys): boolean;
@@ -751,24 +767,37 @@ declare class Statement {
     executeQuery(sql: string): ResultSet;
     /** Rows that were changed. Waits. */
     executeUpdate(sql: string, keys?: SqlKeys): number;
+    /** The connection it belongs to. */
     getConnection(): Connection;
+    /** The keys of the new rows, when they were asked for. */
     getGeneratedKeys(): ResultSet | null;
+    /** What the last `execute` gave, when that was rows. */
     getResultSet(): ResultSet | null;
     /** -1 when it gave rows. */
     getUpdateCount(): number;
+    /** Lets what it holds go. */
     close(): void;
 }
 
 /** A statement with parameters, which are counted from 1; null is NULL. It may be executed again and again. */
 declare class PreparedStatement {
+    /** Made by `prepareStatement`. */
     constructor(connection: Connection, sql: string, keys?: SqlKeys);
+    /** Sets a parameter. */
     setNumber(index: number, value: number | string | null): void;
+    /** Sets a parameter. */
     setString(index: number, value: any): void;
+    /** Sets a parameter. */
     setBoolean(index: number, value: boolean | null): void;
+    /** Sets a parameter. */
     setDate(index: number, value: Date | string | number | null): void;
+    /** Sets a parameter. */
     setBytes(index: number, value: Uint8Array | null): void;
+    /** Sets a parameter. */
     setObject(index: number, value: SqlValue): void;
+    /** Sets a parameter. */
     setNull(index: number): void;
+    /** Forgets all parameters. */
     clearParameters(): void;
     /** Whether it gave rows. Waits. */
     execute(): boolean;
@@ -776,31 +805,47 @@ declare class PreparedStatement {
     executeQuery(): ResultSet;
     /** Rows that were changed. Waits. */
     executeUpdate(): number;
+    /** The connection it belongs to. */
     getConnection(): Connection;
+    /** The keys of the new rows, when they were asked for. */
     getGeneratedKeys(): ResultSet | null;
+    /** What the last `execute` gave, when that was rows. */
     getResultSet(): ResultSet | null;
     /** -1 when it gave rows. */
     getUpdateCount(): number;
+    /** Lets what it holds go. */
     close(): void;
 }
 
 /** Rows, before the first one at first. Columns by number from 1, or by name; NULL is null. */
 declare class ResultSet {
+    /** Made by a statement. */
     constructor(statement: Statement, columns: string[], rows: any[][]);
     /** Whether there is a further row. */
     next(): boolean;
+    /** Goes to the first row; whether there is one. */
     first(): boolean;
+    /** Goes to the last row; whether there is one. */
     last(): boolean;
+    /** A column as a number; NULL is null. */
     getNumber(column: number | string): number | null;
+    /** A column as a text; NULL is null. */
     getString(column: number | string): string | null;
+    /** A column as a boolean; NULL is null. */
     getBoolean(column: number | string): boolean | null;
+    /** A column as a moment; NULL is null. */
     getDate(column: number | string): Date | null;
+    /** A column as it is. */
     getBytes(column: number | string): Uint8Array | null;
+    /** A column as it is. */
     getObject(column: number | string): any;
     /** Whether the last column that was read was NULL. */
     wasNull(): boolean;
+    /** The names of the columns. */
     getColumnNames(): string[];
+    /** The statement it comes from. */
     getStatement(): Statement;
+    /** Lets what it holds go. */
     close(): void;
 }
 
@@ -1343,11 +1388,15 @@ declare var __dirname: string;
 interface MailfilterLibrary {
     Arc: typeof Arc;
     AuthResults: typeof AuthResults;
+    Connection: typeof Connection;
     Dkim: typeof Dkim;
     Dmarc: typeof Dmarc;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
+    DriverManager: typeof DriverManager;
     Maildir: typeof Maildir;
+    PreparedStatement: typeof PreparedStatement;
+    ResultSet: typeof ResultSet;
     SmtpClient: typeof SmtpClient;
     SmtpHeader: typeof SmtpHeader;
     SmtpPath: typeof SmtpPath;
@@ -1357,6 +1406,8 @@ interface MailfilterLibrary {
     Spf: typeof Spf;
     SpfResponse: typeof SpfResponse;
     SpfServer: typeof SpfServer;
+    Sql: typeof Sql;
+    Statement: typeof Statement;
     Sys: typeof Sys;
 }
 declare module 'mailfilter' {

@@ -38,22 +38,40 @@
         return values.map(parameter);
     }
 
-    /* Performs an operation; an error of the database also has its SQLSTATE by the name that says so. */
-    function wait() {
+    /* An error of the database has its SQLSTATE also by the name that says so. */
+    function named(error) {
+        if (error.name === 'SqlError') {
+            error.sqlState = error.code;
+        }
+        return error;
+    }
+
+    /* The number of a new transaction; null when the database is away and that is accepted. */
+    function begin(database) {
         try {
-            return host.wait.apply(host, arguments);
+            return host.wait('sql.begin', database.where, database.seconds, database.away);
         } catch (error) {
-            if (error.name === 'SqlError') {
-                error.sqlState = error.code;
-            }
-            throw error;
+            throw named(error);
+        }
+    }
+
+    function commit(database, handle) {
+        try {
+            return host.wait('sql.end', handle, true, database.seconds, database.away);
+        } catch (error) {
+            throw named(error);
         }
     }
 
     /* What a statement gave, with moments as Dates; null when the database is away and that is accepted. */
     function run(database, handle, text, values, keys) {
-        var result = wait('sql.run', database.where, handle, String(text), parameters(values), keys, database.seconds, database.away),
-            dates, i, k;
+        var result, dates, i, k;
+        try {
+            result = host.wait('sql.run', database.where, handle, String(text), parameters(values), keys, database.seconds,
+                database.away);
+        } catch (error) {
+            throw named(error);
+        }
         if (result !== null) {
             dates = result[4];
             for (i = 0; i < dates.length; i++) {
@@ -135,7 +153,7 @@
         if (typeof work !== 'function') {
             throw new TypeError('transaction: a function is needed');
         }
-        handle = wait('sql.begin', this.where, this.seconds, this.away);
+        handle = begin(this);
         if (handle === null) {
             return null;
         }
@@ -146,7 +164,7 @@
             host.wait('sql.end', handle, false, 0, 'throw');
             throw error;
         }
-        return wait('sql.end', handle, true, this.seconds, this.away) === null ? null : value;
+        return commit(this, handle) === null ? null : value;
     };
 
     /* The database inside a transaction: the same calls. */
@@ -161,7 +179,7 @@
     SqlTransaction.prototype.execute = SqlDatabase.prototype.execute;
 
     /* For jdbc.js. */
-    host.sql = { run: run, wait: wait };
+    host.sql = { run: run, begin: begin, commit: commit };
 
     global.Sql = {
         /**

@@ -130,8 +130,9 @@ class PostgreSql(Server):
                  "--pwfile", file.name, "--no-sync", "-E", "UTF8", "--locale", "C.UTF-8")
 
     def command(self):
-        return [program("postgres", *self.folders), "-D", os.path.join(self.folder, "data"), "-p", str(self.port), "-k", self.folder,
-                "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=16MB", "-c", "max_connections=50"]
+        return [program("postgres", *self.folders), "-D", os.path.join(self.folder, "data"), "-p", str(self.port),
+                "-k", self.folder, "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=16MB",
+                "-c", "max_connections=50"]
 
     def answers(self):
         return super().answers() and "ready to accept connections" in self.log().rpartition("starting PostgreSQL")[2]

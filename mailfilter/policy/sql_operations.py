@@ -37,7 +37,7 @@ def _argument(value):
     """A value of a policy's: js/sql.js makes {date: milliseconds} of a Date."""
     if isinstance(value, dict):
         if value.keys() != {"date"} or not isinstance(value["date"], (int, float)):
-            raise HostError("a parameter is null, a boolean, a number, a string, a Date, octets, or an array of these", "TypeError")
+            raise HostError("a parameter is null, a boolean, number, string, Date, octets, or an array of these", "TypeError")
         try:
             return datetime.datetime.fromtimestamp(value["date"] / 1000, datetime.UTC)
         except (ValueError, OverflowError, OSError):

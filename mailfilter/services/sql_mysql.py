@@ -54,8 +54,9 @@ class Driver:
         address = self._address
         try:
             server = await asyncmy.connect(
-                host=address.host, port=address.port, unix_socket=self._socket, user=address.user, password=address.password or "",
-                db=address.database, charset="utf8mb4", autocommit=True, connect_timeout=3600, ssl=self._ssl,
+                host=address.host, port=address.port, unix_socket=self._socket, user=address.user,
+                password=address.password or "", db=address.database, charset="utf8mb4", autocommit=True,
+                connect_timeout=3600, ssl=self._ssl,
                 init_command=f"SET time_zone='+00:00', sql_select_limit={ROWS + 1}")
         except errors.MySQLError as error:
             raise ServiceUnavailable(f"{address.label}: {_words(error)}") from error

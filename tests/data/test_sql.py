@@ -45,7 +45,8 @@ def test_what_goes_in_comes_out(url, work):
                                   [9007199254740993 - 1, 0.1, {json.dumps(hostile)}, new Uint8Array([0, 255, 39]), null]);
             db.execute("INSERT INTO t (n, s) VALUES (?, ?)", [-1, '']);
             var rows = db.query('SELECT n, f, s, b, u FROM t ORDER BY id');
-            return [done.count, rows.length, rows[0].n, rows[0].f, rows[0].s, Array.prototype.slice.call(rows[0].b), rows[0].u, rows[1]];
+            return [done.count, rows.length, rows[0].n, rows[0].f, rows[0].s, Array.prototype.slice.call(rows[0].b),
+                    rows[0].u, rows[1]];
             """)
         assert found == [1, 2, 9007199254740992, 0.1, hostile, [0, 255, 39], None,
                          {"n": -1, "f": None, "s": "", "b": None, "u": None}]
@@ -200,7 +201,8 @@ def test_moments(postgresql, mariadb, work):
     async def test(worker):
         for url, kind in ((postgresql.url, "TIMESTAMPTZ"), (mariadb.url, "TIMESTAMP(3)")):
             found = await worker.run(f"""{db(url)} db.execute('DROP TABLE IF EXISTS m');
-                db.execute('CREATE TABLE m (a {kind}, b {"TIMESTAMP" if "TZ" in kind else "DATETIME(3)"}, d DATE, x NUMERIC(20, 5))');
+                db.execute('CREATE TABLE m (a {kind}, b {"TIMESTAMP" if "TZ" in kind else "DATETIME(3)"}, d DATE, '
+                           + 'x NUMERIC(20, 5))');
                 var when = new Date(Date.UTC(2026, 10, 22, 12, 30, 5, 250));
                 db.execute('INSERT INTO m VALUES (?, ?, ?, ?)', [when, when, '2026-11-22', '12345678901234.56789']);
                 var row = db.query('SELECT a, b, d, x FROM m')[0];
@@ -211,8 +213,8 @@ def test_moments(postgresql, mariadb, work):
 
 def test_types_of_postgresql(postgresql, work):
     async def test(worker):
-        found = await worker.run(f"""{db(postgresql.url)} return db.query(
-            'SELECT ?::inet AS a, ?::uuid AS u, ?::int[] AS l, ?::jsonb AS j, ?::bool AS b, ?::text AS t, ? = ANY(?::text[]) AS x',
+        found = await worker.run(f"""{db(postgresql.url)} return db.query('SELECT ?::inet AS a, ?::uuid AS u, ?::int[] AS l, ' +
+            '?::jsonb AS j, ?::bool AS b, ?::text AS t, ? = ANY(?::text[]) AS x',
             ['192.0.2.1', '6f2fb92a-0000-4000-8000-000000000001', [1, 2], '{{"a": 1}}', true, 12, 'a', ['a', 'b']])[0];""")
         assert found == {"a": "192.0.2.1", "u": "6f2fb92a-0000-4000-8000-000000000001", "l": [1, 2], "j": '{"a": 1}', "b": True,
                          "t": "12", "x": True}
