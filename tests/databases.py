@@ -39,6 +39,19 @@ def program(name, *folders):
     return found
 
 
+def _stop(pid):
+    """Stop a process, and wait until all of its threads stand still."""
+    os.kill(pid, signal.SIGSTOP)
+    for _ in range(1000):
+        states = set()
+        for thread in glob.glob(f"/proc/{pid}/task/*/stat"):
+            with open(thread, encoding="utf-8", errors="replace") as file:
+                states.add(file.read().rpartition(")")[2].split()[0])
+        if states <= {"T", "t"}:
+            return
+        time.sleep(0.005)
+
+
 class Server:
     """A server as a process. Subclasses have prepare(), command(), answers()."""
 
@@ -94,7 +107,7 @@ class Server:
 
     def hang(self):
         """Let it stand still: connections are taken by the kernel, and nothing is ever answered."""
-        self.process.send_signal(signal.SIGSTOP)
+        _stop(self.process.pid)
 
     def wake(self):
         """Let it go on."""
@@ -140,7 +153,7 @@ class PostgreSql(Server):
     def hang(self):
         """All of its processes: the one at the top only takes connections."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+            _stop(pid)
 
     def wake(self):
         for pid in self._pids():
