@@ -55,5 +55,47 @@
         };
     };
 
+    /**
+     * Begins the look-ups that evaluate will want for these headers, so that they are under way while other checks wait. Does not
+     * wait itself.
+     * @param {SmtpHeader[]} headers
+     * @param {object} [options]  standard and smtputf8, as evaluate takes them
+     */
+    Dmarc.prepare = function (headers, options) {
+        var from = headers.filter(function (header) { return header.name.toLowerCase() === 'from'; });
+        options = options || {};
+        host.now('dmarc.prepare', host.outgoingHeaders(from), options.standard === undefined ? STANDARDS[0] : String(options.standard),
+            options.smtputf8 === true);
+    };
+
+    /**
+     * Keeps what evaluate said, for aggregate reports (RFC 7489 §7.2, `mailfilter dmarc-report`). Does not wait, and never fails
+     * because of the file: what cannot be kept is dropped, and the log says so.
+     * @param {string} file  a database; made when it is not there; all workers may use the same one
+     * @param {object} outcome  of evaluate
+     * @param {object} facts  address: the client's; sender: the domain of the envelope's sender, "" for none; disposition: what
+     *     was done with the message (default: what the outcome says); override: why that is not what the owner wants, in words
+     * @returns {boolean} false when there is nothing to report: the author's domain has no DMARC record
+     */
+    Dmarc.record = function (file, outcome, facts) {
+        var disposition = facts.disposition === undefined ? outcome.disposition : String(facts.disposition), reasons = [];
+        if (outcome.published === null || outcome.result !== 'pass' && outcome.result !== 'fail') {
+            return false;
+        }
+        if (outcome.sampledOut) {
+            reasons.push(['sampled_out', '']);
+        }
+        if (facts.override || disposition !== outcome.disposition) {
+            reasons.push(['local_policy', facts.override ? String(facts.override) : '']);
+        }
+        host.now('dmarc.record', String(file), {
+            address: String(facts.address), from: outcome.domain, sender: facts.sender ? String(facts.sender) : '',
+            disposition: disposition, reasons: reasons, published: outcome.published,
+            spf: outcome.spf === null ? null : [outcome.spf.result, outcome.spf.identity, outcome.spf.domain, outcome.spf.aligned],
+            dkim: outcome.dkim.map(function (one) { return [one.result, one.domain, one.selector, one.aligned]; })
+        });
+        return true;
+    };
+
     global.Dmarc = Dmarc;
 }(this.host, this));

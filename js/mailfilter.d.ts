@@ -1134,6 +1134,16 @@ interface AuthResult {
     properties?: { [name: string]: string | null | undefined };
 }
 
+/** What `AuthResults.header` tells of `Dnsbl.check`. */
+interface DnsblTold {
+    /** Whether the threshold was reached. */
+    listed: boolean;
+    /** The sum of weights. */
+    score: number;
+    /** The lists. */
+    hits: Array<{ zone: string }>;
+}
+
 /** What the checks of a session returned. What is absent or null is not told of. */
 interface AuthOutcomes {
     /** The identity that the client has authenticated as. */
@@ -1151,7 +1161,7 @@ interface AuthOutcomes {
     /** Of a DMARC evaluation; `disposition`: what was done. */
     dmarc?: { result: string; domain: string | null; policy?: string | null; disposition?: string | null; reason?: string | null } | null;
     /** Of `Dnsbl.check`. */
-    dnsbl?: { listed: boolean; score: number; hits: Array<{ zone: string }> } | null;
+    dnsbl?: DnsblTold | DnsblTold[] | null;
 }
 
 /** The header field Authentication-Results (RFC 8601). */
@@ -1234,6 +1244,18 @@ declare namespace Dmarc {
         spf?: SpfOutcome | null; dkim?: DkimSignature | DkimSignature[] | null; standard?: 'rfc9989' | 'rfc7489';
         smtputf8?: boolean; sample?: number;
     }): DmarcOutcome;
+    /** Begins the look-ups that `evaluate` will want, so that they are under way while other checks wait. Does not wait. */
+    function prepare(headers: SmtpHeader[], options?: { standard?: 'rfc9989' | 'rfc7489'; smtputf8?: boolean }): void;
+    /**
+     * Keeps what `evaluate` said for aggregate reports (`mailfilter dmarc-report`). Does not wait; what cannot be kept is dropped.
+     * @param file a database; all workers may use the same one
+     * @param facts address: the client's; sender: the domain of the envelope's sender, `""` for none; disposition: what was done with
+     *     the message, default what the outcome says; override: why that is not what the owner of the domain wants
+     * @returns false when there is nothing to report: the author's domain has no DMARC record
+     */
+    function record(file: string, outcome: DmarcOutcome, facts: {
+        address: string; sender?: string; disposition?: 'none' | 'quarantine' | 'reject' | (string & {}); override?: string | null;
+    }): boolean;
 }
 
 /** The outcome of an SPF check. */
@@ -1384,6 +1406,23 @@ declare var __filename: string;
 /** Inside a file that is required: the folder that it lies in. */
 declare var __dirname: string;
 
+/** What `require('mailfilter/policies/authenticate')` gives. */
+interface MailfilterAuthenticate {
+    /** For smtpRcpt: what refuses a client whose address is listed, or null. Waits, once for a session. */
+    client(session: SmtpServer): SmtpResponse | null;
+    /** For smtpData, before anything else changes the headers: checks the message, and puts Authentication-Results in front. Waits. */
+    message(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody | string): {
+        /** What refuses the message, or null. */
+        response: SmtpResponse | null;
+        /** Why it is not for the inbox, or null. */
+        quarantine: string | null;
+        /** What each check said, by the names that `AuthResults.header` takes; null of a client that is trusted. */
+        results: { [name: string]: any } | null;
+    };
+    /** Whether a client is neither checked nor its mail changed. */
+    trusts(session: SmtpServer): boolean;
+}
+
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
     Arc: typeof Arc;
@@ -1413,4 +1452,8 @@ interface MailfilterLibrary {
 declare module 'mailfilter' {
     const library: MailfilterLibrary;
     export = library;
+}
+declare module 'mailfilter/policies/authenticate' {
+    const authenticate: MailfilterAuthenticate;
+    export = authenticate;
 }

@@ -1,4 +1,4 @@
-"""The command line: `mailfilter serve`, `mailfilter reload`, `mailfilter check`, `mailfilter version`.
+"""The command line: `mailfilter serve`, `mailfilter reload`, `mailfilter check`, `mailfilter dmarc-report`, `mailfilter version`.
 
 Reads arguments, turns them into checked values, and calls one function. What is imported for a command is
 imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it
@@ -52,6 +52,22 @@ examples:
 
 Exit status 0: no error; 1: the policy has one, or with --strict something that is probably a mistake; 2: the command line
 is wrong. Errors and warnings go to standard error as FILE:LINE:COLUMN with the source line.
+"""
+
+_DMARC_EXAMPLES = """\
+examples:
+  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --list
+      of which domains something is known, how many messages, and where their owners want reports sent
+  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --org-name Example --email dmarc@example.net --output reports --gzip
+      yesterday's reports, a file for each domain and policy, to be mailed to those addresses
+  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --domain example.org --begin 2026-11-21T12 --end 2026-11-22
+      twelve hours of one domain, on standard output
+
+Times are UTC, in whole hours. What a server records is said by its policy (setting dmarcDatabase). Nothing is sent by mail,
+nothing is removed from the file; findings are forgotten after 60 days.
+
+Exit status 0: done, also when there is nothing to report; 1: the file cannot be read, or a report not written; 2: the command
+line is wrong.
 """
 
 
@@ -171,6 +187,26 @@ def _parser():
     _add_policy(check)
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     check.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+
+    dmarc = commands.add_parser(
+        "dmarc-report", help="write aggregate reports of DMARC", formatter_class=wide,
+        description="Write aggregate reports of DMARC (RFC 7489, XML) for the owners of domains, out of what a server has "
+                    "recorded.",
+        epilog=_DMARC_EXAMPLES)
+    dmarc.set_defaults(run=_dmarc_report)
+    dmarc.add_argument("database", metavar="DATABASE", help="the file that the policy records in")
+    dmarc.add_argument("--domain", metavar="D", action="append", default=[],
+                       help="only about this domain, as its record is found; may be repeated (default: all)")
+    dmarc.add_argument("--begin", metavar="TIME", help="from this hour, 2026-11-21 or 2026-11-21T12 (default: yesterday, 0 h)")
+    dmarc.add_argument("--end", metavar="TIME", help="up to this hour, which is not included (default: a day after the begin)")
+    dmarc.add_argument("--org-name", metavar="NAME", help="who reports (default: the machine's name)")
+    dmarc.add_argument("--email", metavar="ADDR", help="whom to write to about the reports (default: postmaster at the machine)")
+    dmarc.add_argument("--contact", metavar="TEXT", help="more about that: a page, a telephone number")
+    dmarc.add_argument("--output", metavar="DIR",
+                       help="write each report into a file there, named as RFC 7489 has it; the names are printed (default: one "
+                            "report to standard output)")
+    dmarc.add_argument("--gzip", action="store_true", help="compress them")
+    dmarc.add_argument("--list", action="store_true", help="print what would be reported: domain, policy, messages, addresses")
 
     version = commands.add_parser("version", help="show this program's version and those of what it is linked with")
     version.set_defaults(run=_version)
@@ -401,6 +437,62 @@ def _stdout_kept(kept):
         sys.stdout.flush()
         os.dup2(stdout, 1)
         os.close(stdout)
+
+
+def _dmarc_report(options):
+    import datetime
+
+    from mailfilter.services import dmarc_report
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.now(datetime.UTC)
+    begin = _hour(options.begin, "--begin") if options.begin else (now - day).replace(hour=0, minute=0, second=0, microsecond=0)
+    end = _hour(options.end, "--end") if options.end else begin + day
+    if end <= begin:
+        raise _UsageError(f"--end {end:%Y-%m-%dT%H} is not after --begin {begin:%Y-%m-%dT%H}")
+    if options.gzip and not options.output and not options.list and sys.stdout.isatty():
+        raise _UsageError("--gzip: a terminal shows no compressed report; give --output DIR")
+    machine = _hostname(None).decode()
+    email = options.email or f"postmaster@{machine}"
+    if not email.rpartition("@")[0] or not email.isprintable():
+        raise _UsageError(f"--email {email}: not an address")
+    reporter = dmarc_report.Reporter(options.org_name or machine, email, options.contact)
+    found = dmarc_report.reports(options.database, int(begin.timestamp()), int(end.timestamp()),
+                                 [name.lower().rstrip(".") for name in options.domain])
+    if options.list:
+        for report in found:
+            told = (report.domain, f"p={report.published['p']}", report.messages, " ".join(report.published["rua"]) or "-")
+            print("\t".join(logs.escape(piece) for piece in told))
+        return 0
+    if options.output:
+        return _write_reports(found, reporter, options.output, options.gzip)
+    found = list(found)
+    if len(found) > 1:
+        raise ConfigError(f"there are {len(found)} reports; give --output DIR, or --domain for one")
+    for report in found:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(report.octets(reporter, options.gzip))
+    return 0
+
+
+def _write_reports(found, reporter, folder, compressed):
+    for report in found:
+        path = os.path.join(folder, report.file_name(reporter, compressed))
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(report.octets(reporter, compressed))
+        except OSError as error:
+            raise MailfilterError(f"cannot write {path}: {error.strerror}") from error
+        print(path)
+    return 0
+
+
+def _hour(text, option):
+    import datetime
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:00"):
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.UTC)
+    raise _UsageError(f"{option} {text}: expected a day, 2026-11-21, or an hour, 2026-11-21T12")
 
 
 def _version(options):

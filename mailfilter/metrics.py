@@ -116,6 +116,8 @@ TABLE = (
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)),
     Metric("circuits_opened_total", COUNTER, "How often a service outside was found to be away, so that it is left alone for a "
            "while.", "times", {"service": SERVICES}),
+    Metric("dmarc_findings_total", COUNTER, "What DMARC said of messages, for aggregate reports: kept, or dropped because it "
+           "came too fast, about too many things, or could not be written.", "messages", {"outcome": ("kept", "dropped")}),
     Metric("loop_lag_seconds", HISTOGRAM, "How late a timer of the event loop fires, looked at once a second.", "seconds",
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)),
     Metric("authentications_total", COUNTER, "AUTH, by how it ended: accepted, refused (5xx), failed (4xx, or by a fault of "

@@ -1,10 +1,12 @@
 /*
  * A mail exchanger: accepts mail for your domains and refuses to relay for anybody else. It delivers into a
- * Maildir, or passes every transaction on to the mail server behind while the client waits.
+ * Maildir, or passes every transaction on to the mail server behind while the client waits. Senders are checked by
+ * mailfilter/policies/authenticate, which has settings of its own.
  *
  * Settings:
  *   domains   the domains to accept mail for, separated by commas (needed)
  *   maildir   folder of the Maildir to deliver into
+ *   quarantine   folder of the Maildir for messages that are not for the inbox (Junk)
  *   nextHop   host:port, [IPv6]:port or unix:/path of the server behind; used instead of the Maildir
  *   nextHopTls   off, opportunistic, required or verified (off)
  *   nextHopCa   file or folder of the CAs for verified; the system's when not set
@@ -12,8 +14,11 @@
  *   nextHopLmtp   whether it speaks LMTP (false)
  *   nextHopReuse   whether a connection to it is kept for the next session (false)
  */
+var authenticate = require('mailfilter/policies/authenticate');
+
 var domains = Sys.setting('domains').toLowerCase().split(/[\s,]+/).filter(function (name) { return name !== ''; });
 var maildir = Sys.setting('maildir', '');
+var quarantine = Sys.setting('quarantine', 'Junk');
 var behind = Sys.setting('nextHop', '');
 
 if (!domains.length) {
@@ -51,9 +56,13 @@ SmtpServer.prototype.smtpMail = function (path) {
 };
 
 SmtpServer.prototype.smtpRcpt = function (path) {
-    var domain = path.mailbox.domain, local = path.mailbox.local;
+    var domain = path.mailbox.domain, local = path.mailbox.local, refused;
     if (domain === null ? local.toLowerCase() !== 'postmaster' : domains.indexOf(domain.toLowerCase()) < 0) {
         return new SmtpResponse(550, '5.7.1 This server accepts no mail for that address');
+    }
+    refused = authenticate.client(this);
+    if (refused !== null) {
+        return refused;
     }
     if (!nextHop) {
         return new SmtpResponse(250, '2.1.5 Recipient ok');
@@ -67,31 +76,37 @@ SmtpServer.prototype.smtpRcpt = function (path) {
 
 SmtpServer.prototype.smtpPreData = function (how) {
     this.inChunks = nextHop && how === 'BDAT' && !!this.smtpClient && this.smtpClient.offers('CHUNKING') !== null;
-    return nextHop && !this.inChunks ? this.relay('DATA') : null;
+    /* A message that may yet be refused is not begun with the next hop, which could then only be left. */
+    this.begun = nextHop && !this.inChunks && authenticate.trusts(this);
+    return this.begun ? this.relay('DATA') : null;
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
+    var verdict;
     if (headers === null) {
-        if (!this.inChunks) {
-            this.leaveNextHop();    /* it may be waiting for the message that will not come */
+        if (this.begun) {
+            this.leaveNextHop();    /* it is waiting for the message that will not come */
         }
         return null;
+    }
+    verdict = authenticate.message(this, headers, body);
+    if (verdict.response !== null) {
+        return verdict.response;
     }
     if (nextHop) {
         headers.unshift(this.receivedHeader());
         return this.withNextHop(function (client) {
-            if (this.inChunks) {
-                client.sendChunks(headers, body);
-            } else {
-                client.sendMessage(headers, body);
+            if (!this.begun) {
+                return client.transfer(headers, body);
             }
+            client.sendMessage(headers, body);
             return client.readMessageResponse();
         }.bind(this));
     }
     /* Final delivery: our Return-Path is the only one (RFC 5321 §4.4). */
     headers = headers.filter(function (header) { return header.name.toLowerCase() !== 'return-path'; });
     headers.unshift(new SmtpHeader('Return-Path', this.sender.toString()), this.receivedHeader());
-    new Maildir(maildir).deliver(headers, body);
+    new Maildir(maildir).deliver(headers, body, verdict.quarantine === null ? null : quarantine);
     return new SmtpResponse(250, '2.0.0 Delivered as ' + this.sessionId);
 };
 

@@ -12,8 +12,15 @@ import idna
 
 __all__ = ["Result", "Results", "claims", "read"]
 
-VALUE_OCTETS = 65536
-"""The longest value that is looked at."""
+VALUE_OCTETS = 16384
+"""The longest value that is looked at, in characters."""
+
+NAME_OCTETS = 1024
+"""The longest authserv-id that is compared with ours, in characters. Bringing a text into its normal form takes time that may
+grow with the square of its length."""
+
+PIECES = 1000
+"""Comments and properties of one value that are looked at."""
 
 DEPTH = 64
 """How deep comments may be nested."""
@@ -77,6 +84,7 @@ class _Reader:
     def __init__(self, text):
         self.text = text
         self.at = 0
+        self.pieces = 0
 
     def skip(self):
         """Go over blanks and comments (CFWS); gives the comments' text."""
@@ -88,6 +96,13 @@ class _Reader:
             if not self.text.startswith("(", self.at):
                 return comments
             comments.append(self._comment())
+            self.count()
+
+    def count(self):
+        """One more comment or property."""
+        self.pieces += 1
+        if self.pieces > PIECES:
+            raise _Unreadable(f"more than {PIECES} comments and properties")
 
     def _comment(self):
         depth, start = 0, self.at + 1
@@ -253,6 +268,7 @@ def _read_details(reader, result, comments):
             reader.skip()
             reader.sign("=")
             reader.skip()
+            reader.count()
             result.properties.append((f"{name}.{part}".lower(), reader.property_value()))
         comments += more + reader.skip()
 
@@ -266,8 +282,13 @@ def claims(text, authserv_id):
     Names are compared as readers may: without case, final dot and invisible characters, in compatible spellings, U-labels as
     A-labels. A value whose author cannot be read is nobody's, and may be taken for anybody's.
     """
-    found = read(text)
-    if found.authserv_id is None:
+    found = Results()
+    try:
+        if len(text) <= VALUE_OCTETS:
+            _read_id(_Reader(text), found)
+    except _Unreadable:
+        pass
+    if found.authserv_id is None or len(found.authserv_id) > NAME_OCTETS:
         return True
     claimed = _plain_name(found.authserv_id)
     return claimed is None or claimed == _plain_name(authserv_id)

@@ -16,6 +16,7 @@ AUTHOR_OCTETS = 8192
 """The longest From field that is looked at."""
 
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
+_INVISIBLE = bytes(octet for octet in range(256) if not 0x21 <= octet <= 0x7e)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKENS = re.compile(rb"""
     (?P<space>[ \t]+) |
@@ -39,7 +40,7 @@ def author_domain(lines, smtputf8=False):
     values = []
     for line in lines:
         name, colon, value = line.partition(b":")
-        if not colon or re.sub(rb"[^!-~]", b"", name).lower() != b"from":
+        if not colon or name.translate(None, _INVISIBLE).lower() != b"from":
             continue
         if name.rstrip(b" \t").lower() != b"from":
             raise FromRefused("there is a field that some take for From and some do not")

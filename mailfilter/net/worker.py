@@ -31,6 +31,7 @@ from mailfilter.net.pool import Pool
 from mailfilter.net.tarpit import Tarpit
 from mailfilter.net.terms import Edition
 from mailfilter.policy.engine import heaps, images
+from mailfilter.services import dmarc_store
 from mailfilter.services.outside import Outside
 
 __all__ = ["RELOAD", "RELOADED", "Worker", "raise_file_limit"]
@@ -51,6 +52,9 @@ _SESSIONS, _ACCEPTING = metrics.slot("sessions"), metrics.slot("workers")
 _HEAPS, _ASLEEP, _LAG = metrics.slot("heaps"), metrics.slot("heaps_asleep"), metrics.slot("loop_lag_seconds")
 _IMAGES = metrics.slot("images")
 _CUT_OFF, _INTERNAL = metrics.slot("timeouts_total", "shutdown"), metrics.slot("internal_errors_total")
+
+# How long the end may take to write what is kept for DMARC reports.
+_FINDINGS_S = 5.0
 
 # How long aborted sessions get to run their last callbacks.
 _ABORT_S = 1.0
@@ -430,6 +434,7 @@ class Worker:
             await self._until_empty(_ABORT_S)
         self.pool.close()
         await self.outside.close()
+        await self.loop.run_in_executor(None, dmarc_store.close_all, _FINDINGS_S)
         close = getattr(self.resolver, "close", None)
         if close is not None:
             closing = close()

@@ -4,13 +4,14 @@ The work is that of services/dmarc.py. The public suffix list is read in a threa
 
 Must not know: what a policy makes of the outcome.
 """
+from mailfilter._core.heap import UNDEFINED
 from mailfilter.errors import MailfilterError
 from mailfilter.policy.message_operations import message_of, pairs_of
 from mailfilter.policy.operation import PENDING
 from mailfilter.services import dmarc as service
-from mailfilter.services import suffixes
+from mailfilter.services import dmarc_store, suffixes
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "prepare", "record"]
 
 
 def _published(record):
@@ -65,3 +66,16 @@ def evaluate(context, waiting, headers, spf, dkim, standard, smtputf8, sample):
 
     future.add_done_callback(loaded)
     return PENDING
+
+
+def prepare(context, headers, standard, smtputf8):
+    """Begin the look-ups that an evaluation will make for a message with these From fields."""
+    if context.resolver is not None and standard in service.STANDARDS:
+        service.prepare(context.resolver, message_of(context, None).outgoing(pairs_of(headers)), standard, smtputf8)
+    return UNDEFINED
+
+
+def record(context, path, finding):
+    """Keep what was found for aggregate reports; see services/dmarc_store. Never waits, never fails for what is in it."""
+    dmarc_store.store(path, context.log).add(finding)
+    return UNDEFINED

@@ -36,6 +36,10 @@ TYPE_CHECK_SECONDS = 120
 _OPTIONAL = {
     "pycares": "DNS, and with it the names of clients in Received headers",
     "spf": "SPF",
+    "dkim": "DKIM and ARC",
+    "nacl": "DKIM signatures with Ed25519",
+    "publicsuffixlist": "DMARC",
+    "sqlite3": "what DMARC found, for aggregate reports",
     "uvloop": "the event loop that connections are served with",
 }
 

@@ -50,6 +50,9 @@ ON_DEMAND["client_extensions.js"] = ON_DEMAND["client_steps.js"] | frozenset(
 # Files that add to another one, and are there only with it.
 ADDS_TO = {"client_extensions.js": "client.js", "client_steps.js": "client.js"}
 
+# What lies beside the ready policies to be required by others.
+MODULES = frozenset(("authenticate",))
+
 # What tracebacks call a file of the library: this and its name.
 PREFIX = "mailfilter/"
 
@@ -88,7 +91,7 @@ def every_source():
 
 def shipped_policies():
     """Names of the ready policies, sorted: "mx", "proxy", …"""
-    return sorted(path.stem for path in (directory() / "policies").glob("*.js"))
+    return sorted(path.stem for path in (directory() / "policies").glob("*.js") if path.stem not in MODULES)
 
 
 def shipped_policy(name):

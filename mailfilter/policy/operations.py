@@ -96,6 +96,8 @@ OPERATIONS = (
     Operation("authresults.claims", auth_results.claims, (str, str), loading=True, failure="never fails"),
     Operation("dmarc.evaluate", dmarc.evaluate, (list, list, list, str, bool, NUMBER), waits=True,
               deadline="dns for each look-up", failure="gives temperror"),
+    Operation("dmarc.prepare", dmarc.prepare, (list, str, bool), failure="never fails"),
+    Operation("dmarc.record", dmarc.record, (str, dict), effects=True, failure="never fails"),
     Operation("sql.check", sql.check, (str, OPTIONAL_TEXT, OPTIONAL_TEXT), loading=True),
     Operation("sql.run", sql.run, (list, NUMBER, str, list, (bool, str), NUMBER, str), waits=True, effects=True,
               deadline="sql, or as asked", failure="as `away` says"),

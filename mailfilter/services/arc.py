@@ -17,18 +17,21 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 
 from mailfilter.errors import MailfilterError
 from mailfilter.services.dkim import (
+    DEADLINE_S,
     Refused,
     Signature,
     body_of,
     check_form,
     check_signature,
     describe,
+    key_name,
     key_record,
+    keys_ahead,
     public_key,
     signed_field,
     text_of,
 )
-from mailfilter.services.synchronous import Synchronous
+from mailfilter.services.synchronous import Synchronous, breathe
 
 __all__ = ["Chain", "Set", "seal", "verify", "wanted_bodies"]
 
@@ -175,7 +178,8 @@ def verify(resolver, headers, bodies, settled):
             raise error
         settled(value)
 
-    return Synchronous(resolver, lambda: _verified(headers, bodies), finished)
+    keys_ahead(resolver, [value for name, value in headers if name.lower() in (_SIGNATURE, _SEAL)][:2 * INSTANCES])
+    return Synchronous(resolver, lambda: _verified(headers, bodies), finished, seconds=DEADLINE_S)
 
 
 def _verified(headers, bodies):
@@ -213,6 +217,7 @@ def _check_chain(chain, fields, headers, bodies):
             raise Refused("fail", f"the seal of instance {one.instance} says cv={one.cv}")
     oldest = None
     for one in chain.sets[:-SIGNATURES_VERIFIED - 1:-1]:
+        breathe()
         try:
             _outcome(one.signature, _check_message, headers, fields[one.instance, _SIGNATURE], bodies, one.signature)
         except Refused as refused:
@@ -226,6 +231,7 @@ def _check_chain(chain, fields, headers, bodies):
         for name in (_RESULTS, _SIGNATURE):
             hasher.update(name + b":" + fields[one.instance, name].relaxed)
         seal = fields[one.instance, _SEAL]
+        breathe()
         try:
             _outcome(one.seal, _check_seal, hasher.copy(), seal, one.seal)
         except Refused as refused:
@@ -277,7 +283,7 @@ def _check_message(headers, field, bodies, signature):
         raise Refused("fail", "the body has been changed")
     verifier = dkim.DKIM(b"")
     verifier.headers = headers
-    record = key_record(f"{text_of(tags[b's'])}._domainkey.{text_of(tags[b'd'])}")
+    record = key_record(key_name(tags))
     check_signature(verifier, tags, include, (b"ARC-Message-Signature", field.value), record, signature)
 
 
@@ -288,7 +294,7 @@ def _check_seal(hasher, field, signature):
     for name in (b"h", b"bh"):
         if name in tags:
             raise Refused("permerror", f"a seal has no {text_of(name)}=")
-    record = key_record(f"{text_of(tags[b's'])}._domainkey.{text_of(tags[b'd'])}")
+    record = key_record(key_name(tags))
     key, signature.key_bits, _kind = public_key(record, tags, signature)
     hasher.update(_SEAL + b":" + _relaxed_without_signature(field.relaxed))
     try:

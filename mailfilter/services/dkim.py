@@ -22,13 +22,19 @@ from dkim.util import InvalidTagValueList, parse_tag_value
 from mailfilter._core.canonical import BodyCanonicalizer
 from mailfilter.errors import ConfigError, MailfilterError
 from mailfilter.services.dns_answer import FAILURES, FOUND
-from mailfilter.services.synchronous import Synchronous, look_up
+from mailfilter.services.synchronous import Synchronous, ahead, breathe, look_up
 
-__all__ = ["PrivateKey", "Refused", "Signature", "body_hashes", "body_of", "check_form", "check_signature", "describe",
-           "fields_of", "headers_of", "key_record", "public_key", "sign", "signed_field", "text_of", "verify", "wanted_bodies"]
+__all__ = [
+    "PrivateKey", "Refused", "Signature", "body_hashes", "body_of", "check_form", "check_signature", "describe", "fields_of",
+    "headers_of", "key_name", "key_record", "keys_ahead", "public_key", "sign", "signed_field", "text_of", "verify",
+    "wanted_bodies",
+]
 
 SIGNATURES = 10
 """Signatures of one message that are verified; the result of those after them is "policy"."""
+
+DEADLINE_S = 20.0
+"""Longest time that the keys of one message may take, in seconds."""
 
 LEAST_RSA_BITS, MOST_RSA_BITS = 1024, 8192
 """Sizes of RSA keys that are accepted (RFC 8301 §3.2). A larger one costs too much of everybody's time."""
@@ -180,12 +186,29 @@ def verify(resolver, headers, bodies, settled):
             raise error
         settled(value)
 
-    return Synchronous(resolver, lambda: _verified(headers, bodies), finished)
+    keys_ahead(resolver, fields_of(headers, b"dkim-signature")[:SIGNATURES])
+    return Synchronous(resolver, lambda: _verified(headers, bodies), finished, seconds=DEADLINE_S)
+
+
+def keys_ahead(resolver, signatures):
+    """Begin to look up the keys of several signatures (values of their fields), which are wanted one after the other."""
+    if len(signatures) < 2:
+        return
+    names = set()
+    for value in signatures:
+        try:
+            check_form(value)
+            tags = parse_tag_value(value)
+            names.add(key_name(tags))
+        except (Refused, InvalidTagValueList, KeyError):
+            continue
+    ahead(resolver, names, _TXT)
 
 
 def _verified(headers, bodies):
     found = []
     for index, value in enumerate(fields_of(headers, b"dkim-signature")):
+        breathe()
         signature = Signature()
         if index >= SIGNATURES:
             signature.result, signature.reason = "policy", f"more than {SIGNATURES} signatures"
@@ -227,7 +250,7 @@ def _verify_one(headers, index, value, bodies, signature):
             raise Refused("fail", "the body is shorter than l= says")
     if base64.b64decode(re.sub(rb"\s+", b"", tags[b"bh"])) != digest:
         raise Refused("fail", "the body has been changed")
-    record = key_record(f"{text_of(tags[b's'])}._domainkey.{text_of(tags[b'd'])}")
+    record = key_record(key_name(tags))
     check_signature(verifier, tags, include, sigheaders[index], record, signature)
 
 
@@ -264,6 +287,11 @@ def describe(signature, tags):
     signature.headers = [text_of(name.strip()) for name in tags.get(b"h", b"").split(b":") if name.strip()]
     signature.timestamp, signature.expires = number(b"t"), number(b"x")
     signature.value = re.sub(r"\s+", "", text(b"b") or "")[:16]
+
+
+def key_name(tags):
+    """Where the key of a signature with these tags is."""
+    return f"{text_of(tags[b's'])}._domainkey.{text_of(tags[b'd'])}"
 
 
 def key_record(name):

@@ -10,14 +10,17 @@ from mailfilter.services import suffixes
 from mailfilter.services.dmarc_record import parse
 from mailfilter.services.dns_answer import FAILURES, FOUND, NXDOMAIN
 from mailfilter.services.dns_name import NameRefused, ascii_name, check_name
-from mailfilter.services.synchronous import Synchronous, look_up
+from mailfilter.services.synchronous import Synchronous, ahead, look_up
 
-__all__ = ["RFC7489", "RFC9989", "STANDARDS", "Evaluation", "evaluate", "organizational_domain"]
+__all__ = ["RFC7489", "RFC9989", "STANDARDS", "Evaluation", "evaluate", "organizational_domain", "prepare"]
 
 RFC7489, RFC9989 = STANDARDS = ("rfc7489", "rfc9989")
 
 WALK_LABELS = 8
 """A walk up the DNS asks for so many names at most (RFC 9989 §4.10)."""
+
+DEADLINE_S = 20.0
+"""Longest time of one evaluation, in seconds."""
 
 IDENTIFIERS = 10
 """Domains authenticated by DKIM that are looked at; the next ones count as not aligned."""
@@ -67,7 +70,22 @@ def evaluate(resolver, lines, spf, dkim, settled, *, standard=RFC9989, smtputf8=
             raise error
         settled(value)
 
-    return Synchronous(resolver, lambda: _evaluated(lines, spf, dkim, standard, smtputf8, sample), finished)
+    return Synchronous(resolver, lambda: _evaluated(lines, spf, dkim, standard, smtputf8, sample), finished, seconds=DEADLINE_S)
+
+
+def prepare(resolver, lines, standard=RFC9989, smtputf8=False):
+    """Begin the look-ups that `evaluate` will make one after the other for these header lines; waits for nothing."""
+    try:
+        domain = _normal(author_domain(lines, smtputf8))
+    except FromRefused:
+        return
+    if domain is None:
+        return
+    if standard == RFC7489:
+        names = {domain, suffixes.registered(domain) or domain} if suffixes.loaded() else {domain}
+    else:
+        names = _targets(domain)
+    ahead(resolver, ["_dmarc." + name for name in names], _TXT)
 
 
 def organizational_domain(domain, standard=RFC9989):

@@ -13,7 +13,7 @@ REPORT_ADDRESSES = 10
 """Addresses for reports that are kept of one record."""
 
 _VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
-_TAG = re.compile(r"([a-zA-Z]+)[ \t]*=[ \t]*([\x20-\x7e]*)")
+_NAME, _VALUE = re.compile(r"[a-zA-Z]+"), re.compile(r"[\x20-\x7e]*")
 _URI = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*:[^\s,!;]+)(?:![0-9]{1,20}[kmgtKMGT]?)?")
 _POLICIES = ("none", "quarantine", "reject")
 
@@ -43,12 +43,12 @@ def parse(data, standard):
     text = data.decode("latin-1")
     tags, twice = {}, set()
     for part in text.split(";")[1:]:
-        found = _TAG.fullmatch(part.strip(" \t"))
-        if found is not None:
-            name = found[1].lower()
+        name, equals, value = part.partition("=")
+        name, value = name.strip(" \t").lower(), value.strip(" \t")
+        if equals and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
             if name in tags:
                 twice.add(name)
-            tags[name] = found[2]
+            tags[name] = value
     for name in ("np", "psd", "t") if standard == "rfc7489" else ("pct",):
         tags.pop(name, None)
     for name in twice.intersection(tags):

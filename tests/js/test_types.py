@@ -38,9 +38,9 @@ def problems(folder, *files, strict=False):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", library.shipped_policies())
+@pytest.mark.parametrize("name", [*library.shipped_policies(), *sorted(library.MODULES)])
 def test_the_shipped_policies_have_the_right_types(name, tmp_path):
-    assert problems(tmp_path, library.shipped_policy(name)) == []
+    assert problems(tmp_path, library.directory() / "policies" / f"{name}.js") == []
 
 
 GOOD = """

@@ -223,8 +223,8 @@ def library_replies():
 
 def policy_replies():
     replies = set()
-    for name in library.shipped_policies():
-        for code, words in re.findall(r"new SmtpResponse\((\d+), '([^']*)'", text_of(library.shipped_policy(name))):
+    for path in sorted((library.directory() / "policies").glob("*.js")):
+        for code, words in re.findall(r"new SmtpResponse\((\d+), '([^']*)'", text_of(path).partition("*/")[2]):
             replies.add(f"{code} {words}")
     return replies
 
@@ -338,6 +338,15 @@ def test_settings_of_the_shipped_policies_are_in_readme_and_in_the_policy():
         assert settings == set(re.findall(r"^ \*   (\w+)  ", opening, re.MULTILINE)), name
         assert f"**`{name}`**" in readme
     assert used == {cell.strip("`") for cell in first_cells(section(PROJECT / "README.md", "Policies that come with it"))}
+
+
+@pytest.mark.parametrize("name", sorted(library.MODULES))
+def test_settings_of_modules_are_in_the_module_and_on_a_page(name):
+    source = text_of(library.directory() / "policies" / f"{name}.js")
+    settings = set(re.findall(r"Sys\.setting\('(\w+)'", source))
+    assert settings == set(re.findall(r"^ \*   (\w+)  ", source[:source.index("*/")], re.MULTILINE))
+    [page] = [page for page in PAGES if f"mailfilter/policies/{name}`" in text_of(page)]
+    assert settings == {cell.strip("`") for cell in first_cells(section(page, "Settings"))}
 
 
 def test_what_check_prints_in_the_tutorial(tmp_path, monkeypatch, capsys):
