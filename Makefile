@@ -11,7 +11,7 @@ INSTALLED = $(VENV)/installed
 COMPILE = $(PY) setup.py -q build_ext --inplace
 
 .DEFAULT_GOAL := build
-.PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine bench-admission soak lint fuzz clean
+.PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine bench-admission bench-authentication soak lint fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -77,6 +77,9 @@ bench-engine: build ## measure what a JavaScript heap for every connection costs
 
 bench-admission: build ## measure what a refused connection costs, and what 10,000 slow clients do (minutes)
 	@$(PY) -m bench.admission
+
+bench-authentication: build ## measure what SPF, blocklists, DKIM and DMARC cost, and how long clients wait when the DNS is slow
+	@$(PY) -m bench.authentication
 
 soak: build ## 100,000 sessions in one worker, half of them ended by a limit: memory must stay flat (minutes)
 	@$(PY) -m bench.soak

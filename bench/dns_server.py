@@ -26,6 +26,11 @@ def _labels(question):
     return ".".join(labels).lower(), int.from_bytes(question[at + 1:at + 3], "big"), at + 5
 
 
+def _strings(text):
+    pieces = [text[at:at + 255] for at in range(0, len(text), 255)]
+    return b"".join(bytes((len(piece),)) + piece for piece in pieces)
+
+
 def _wire(name):
     return b"".join(bytes((len(label),)) + label.encode() for label in name.split(".")) + b"\0"
 
@@ -58,8 +63,7 @@ class Answers(asyncio.DatagramProtocol):
         """The data of the one record; b"" where there is none of that type, None where there is no such name."""
         domain = _DOMAIN.fullmatch(name)
         if domain is not None:
-            text = self.texts[domain[1]]
-            return b"".join(bytes((len(text[i:i + 255]),)) + text[i:i + 255] for i in range(0, len(text), 255)) if kind == _TXT else b""
+            return _strings(self.texts[domain[1]]) if kind == _TXT else b""
         if name.endswith(".in-addr.arpa"):
             return _wire(f"c{number_of(name.split('.')[3::-1])}.bench") if kind == _PTR else b""
         client = re.fullmatch(r"c([0-9]+)\.bench", name)
