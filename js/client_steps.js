@@ -41,8 +41,8 @@
      *
      * With "opportunistic" TLS a handshake that fails leads to a new connection without TLS.
      * @param {Object} [options]  name: ours, in EHLO; tls: as in startTls (default "off"); xclient: attributes, see
-     *     there; auth: [mechanism, user, secret[, options]]; reuse: true to take a connection that another session has
-     *     given back by release(), and to give this one back
+     *     there (their HELO is the name in the EHLO after it); auth: [mechanism, user, secret[, options]]; reuse: true to
+     *     take a connection that another session has given back by release(), and to give this one back
      * @returns {SmtpResponse} the reply to EHLO, or the one that refused; the connection is closed then
      * @throws {Error} when there is no connection, or what is required cannot be
      */
@@ -108,7 +108,8 @@
             if (response === null) {
                 throw new Error(this.host + ' offers XCLIENT with none of the attributes that are to be told');
             }
-            response = refused(response) ? response : this.ehlo(options.name);
+            /* Now we speak for the client, by the name that it has given itself. */
+            response = refused(response) ? response : this.ehlo(options.xclient.HELO || options.name);
             if (refused(response)) {
                 return response;
             }

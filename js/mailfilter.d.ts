@@ -508,7 +508,7 @@ interface SmtpOpenOptions {
     name?: string;
     /** Default: off. */
     tls?: SmtpTlsMode | SmtpTlsOptions;
-    /** Attributes of XCLIENT; an error when it is not offered. */
+    /** Attributes of XCLIENT; an error when it is not offered. The name in EHLO after it is its HELO. */
     xclient?: { [name: string]: string | number | null } | null;
     /** Arguments of `auth()`. */
     auth?: [mechanism: string, user: string, secret: string, options?: { clear?: boolean }];

@@ -141,8 +141,8 @@
         if (worst === null) {
             return taken === null ? respond(554, '5.5.1 No valid recipients') : finished(taken, each);
         }
-        if (this.disagree === 'each' && taken !== null && each.length > 1) {
-            return finished(respond(250, '2.0.0 Taken for some'), each);
+        if (this.disagree === 'each' && each.length > 1) {
+            return finished(taken === null ? worst : respond(250, '2.0.0 Taken for some'), each);
         }
         return worst;
     };

@@ -2,7 +2,7 @@
 import pytest
 from interop.test_servers import SERVERS, assert_the_same, hand_over, server
 from messages.varied import varied
-from peers import dovecot
+from peers import dovecot, postfix
 from peers.dovecot import Dovecot
 from peers.postfix import without_trace
 from peers.sender import Sender
@@ -52,6 +52,19 @@ def test_two_recipients_get_one_each(name, proxy, lmtp):
             client.deliver(varied(1, nul=False, kind=kind), recipients=[b"<user@example.test>", b"<second@example.test>"])
         sender.wait_until_empty()
     assert len(arrived(lmtp, kind)) == len(arrived(lmtp, kind, "second")) == 1
+
+
+def test_each_recipient_hears_its_own(proxy, lmtp):
+    """LMTP's reply for each recipient reaches a sender that asks for that by PRDR."""
+    kind = b"each"
+    with server("exim", relay=proxy.port, prdr=True) as sender:
+        with Sender(sender.port) as client:
+            client.hello()
+            client.deliver(varied(1, nul=False, kind=kind), recipients=[b"<user@example.test>", b"<full@example.test>"])
+        postfix.wait_until(lambda: "Quota exceeded" in sender.log() and "Completed" in sender.log(), "both outcomes")
+        log = sender.log()
+    assert " => user@example.test " in log and " ** full@example.test " in log and " PRDR" in log, log
+    assert len(arrived(lmtp, kind)) == 1 and arrived(lmtp, kind, "full") == []
 
 
 def test_what_a_mailbox_says_after_the_data_reaches_the_client(proxy, lmtp):

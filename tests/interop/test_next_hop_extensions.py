@@ -47,22 +47,28 @@ def asked(server, what=b"NOOP"):
     return reply
 
 
-def noop(body):
-    """A policy that does something with a client for NOOP and tells the result."""
-    return f"""
-        var port = Sys.setting('port', 0);
-        SmtpServer.prototype.smtpNoop = function () {{
-            var client = new SmtpClient('127.0.0.1', port), r;
-            try {{
-                {body}
-            }} catch (error) {{
-                return new SmtpResponse(250, 'thrown: ' + error.message);
-            }}
-        }};"""
+EVALUATE = """
+    void SmtpClient.prototype.open;         // all of SmtpClient is there when that is named
+    SmtpServer.prototype.smtpNoop = function (text) {
+        var port = parseInt(text, 10), client = new SmtpClient('127.0.0.1', port);
+        try {
+            return new Function('client', 'port', 'r', text.slice(text.indexOf(' ')))(client, port);
+        } catch (error) {
+            return new SmtpResponse(250, 'thrown: ' + error.message);
+        }
+    };
+"""
 
 
-def told(policy, hop, body):
-    return asked(policy(noop(body), port=hop.port)).text
+@pytest.fixture(scope="module")
+def evaluating(serve_module, authority, certificate):
+    """A server that does what NOOP says, with a client of the port that stands in front."""
+    return serve_module(EVALUATE, settings={"ca": authority.file, "fingerprint": certificate.fingerprint})
+
+
+def told(evaluating, hop, body):
+    """What the body of a function says about a client of this hop."""
+    return asked(evaluating, b"NOOP %d " % hop.port + " ".join(body.split()).encode()).text
 
 
 # open(), and TLS.
@@ -85,10 +91,9 @@ OPEN = ("r = client.open({name: 'mx.test', tls: TLS}); r = r.code + ' ' + r.mess
     ("{mode: 'verified', ca: Sys.setting('ca')}", SECURED, "250 hop.test,SIZE 5 TLSv1.3 true"),
     ("{mode: 'verified', fingerprint: Sys.setting('fingerprint')}", SECURED, "250 hop.test,SIZE 5 TLSv1.3 true"),
 ])
-def test_open(policy, certificate, authority, tls, script, result):
+def test_open(evaluating, certificate, tls, script, result):
     with Scripted([*script, *BYE], certificate=certificate.pair) as hop:
-        server = policy(noop(OPEN.replace("TLS", tls, 1)), port=hop.port, ca=authority.file, fingerprint=certificate.fingerprint)
-        assert asked(server).text == result
+        assert told(evaluating, hop, OPEN.replace("TLS", tls, 1)) == result
         hop.wait_for_the_end()
 
 
@@ -101,14 +106,14 @@ def test_open(policy, certificate, authority, tls, script, result):
     ("{mode: 'required', x: 1}", [*OFFERS, WAIT], "there is no TLS option 'x'"),
     ("'opportunistic'", [*OFFERS, "STARTTLS", b"220 go\r\n250 injected\r\n", WAIT], "octets without TLS"),
 ])
-def test_open_that_may_not_go_on(policy, certificate, tls, script, why):
+def test_open_that_may_not_go_on(evaluating, certificate, tls, script, why):
     with Scripted(script, certificate=certificate.pair) as hop:
-        assert why in told(policy, hop, OPEN.replace("TLS", tls, 1))
+        assert why in told(evaluating, hop, OPEN.replace("TLS", tls, 1))
 
 
-def test_opportunistic_tls_that_fails_leads_to_a_connection_without(policy):
+def test_opportunistic_tls_that_fails_leads_to_a_connection_without(evaluating):
     with Scripted([*OFFERS, "STARTTLS", b"220 go", CLOSE], [*OFFERS, *BYE]) as hop:
-        assert told(policy, hop, OPEN.replace("TLS", "'opportunistic'", 1)) == "250 hop.test,PIPELINING,STARTTLS clear"
+        assert told(evaluating, hop, OPEN.replace("TLS", "'opportunistic'", 1)) == "250 hop.test,PIPELINING,STARTTLS clear"
         hop.wait_for_the_end(1)
 
 
@@ -118,14 +123,14 @@ def test_opportunistic_tls_that_fails_leads_to_a_connection_without(policy):
     ([b"220 hop", "EHLO mx.test", b"502 what", "HELO mx.test", b"250 hi", *BYE], "250 hi clear"),
     ([b"220 hop", "EHLO mx.test", b"502 what", "HELO mx.test", b"550 no", WAIT], "550 no clear"),
 ])
-def test_open_that_is_refused(policy, script, result):
+def test_open_that_is_refused(evaluating, script, result):
     with Scripted(script) as hop:
-        assert told(policy, hop, OPEN.replace("TLS", "'off'", 1)) == result
+        assert told(evaluating, hop, OPEN.replace("TLS", "'off'", 1)) == result
 
 
-def test_extensions_as_a_policy_sees_them(policy):
+def test_extensions_as_a_policy_sees_them(evaluating):
     with Scripted([b"220 x", "EHLO me", b"250-hop", b"250-Size 1000", b"250-AUTH PLAIN LOGIN", b"250 DSN", *BYE]) as hop:
-        assert told(policy, hop, """
+        assert told(evaluating, hop, """
             client.connect(); client.readResponse(); r = client.ehlo('me');
             r = [r.code, JSON.stringify(r.extensions), client.offers('auth'), client.offers('dsn'), client.offers('CHUNKING')];
             client.quit(); return new SmtpResponse(250, r.join(' '));
@@ -198,44 +203,44 @@ AUTH = ("client.connect(); client.readResponse(); client.ehlo('me'); r = client.
 
 
 @pytest.mark.parametrize("mechanism", AUTHS)
-def test_auth(policy, mechanism):
+def test_auth(evaluating, mechanism):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH " + mechanism.encode(), *AUTHS[mechanism], *BYE]) as hop:
-        assert told(policy, hop, AUTH % (mechanism, "true")) == "235 ok"
+        assert told(evaluating, hop, AUTH % (mechanism, "true")) == "235 ok"
 
 
 @pytest.mark.parametrize(("mechanism", "offered", "clear", "why"), [
     ("PLAIN", b"PLAIN", "false", "thrown: AUTH: PLAIN sends the secret itself, and there is no TLS"),
     ("LOGIN", b"LOGIN", "0", "sends the secret itself"), ("PLAIN", b"LOGIN", "true", "does not offer PLAIN"),
     ("GSSAPI", b"GSSAPI", "true", "there is no mechanism GSSAPI")])
-def test_auth_that_does_not_begin(policy, mechanism, offered, clear, why):
+def test_auth_that_does_not_begin(evaluating, mechanism, offered, clear, why):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH " + offered, WAIT]) as hop:
-        assert why in told(policy, hop, AUTH % (mechanism, clear))
+        assert why in told(evaluating, hop, AUTH % (mechanism, clear))
         assert len(hop.heard[0]) == 1
 
 
-def test_auth_that_is_refused_is_a_reply(policy):
+def test_auth_that_is_refused_is_a_reply(evaluating):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH PLAIN", "AUTH .*", b"535 5.7.8 no", *BYE]) as hop:
-        assert told(policy, hop, AUTH % ("PLAIN", "true")) == "535 5.7.8 no"
+        assert told(evaluating, hop, AUTH % ("PLAIN", "true")) == "535 5.7.8 no"
 
 
 @pytest.mark.parametrize("challenge", [b"334 not base64!", b"334 cj14LHM9QUEsaT0x"])
-def test_an_exchange_that_goes_wrong_is_given_up(policy, challenge):
+def test_an_exchange_that_goes_wrong_is_given_up(evaluating, challenge):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH SCRAM-SHA-256", "AUTH SCRAM-SHA-256 .*", challenge, r"\*",
                    b"501 given up", WAIT]) as hop:
-        assert "thrown: AUTH: 127.0.0.1:" in told(policy, hop, AUTH % ("SCRAM-SHA-256", "false"))
+        assert "thrown: AUTH: 127.0.0.1:" in told(evaluating, hop, AUTH % ("SCRAM-SHA-256", "false"))
         assert len(hop.heard[0]) == 3
 
 
-def test_a_server_that_does_not_prove_itself_is_left(policy):
+def test_a_server_that_does_not_prove_itself_is_left(evaluating):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH SCRAM-SHA-256", "AUTH SCRAM-SHA-256 .*", b"235 welcome",
                    WAIT]) as hop:
-        assert "has not proved that it knows the password" in told(policy, hop, AUTH % ("SCRAM-SHA-256", "false"))
+        assert "has not proved that it knows the password" in told(evaluating, hop, AUTH % ("SCRAM-SHA-256", "false"))
 
 
-def test_auth_that_is_relayed(policy):
+def test_auth_that_is_relayed(evaluating):
     with Scripted([b"220 x", "EHLO me", b"250-x", b"250 AUTH XYZ", "AUTH XYZ AAAA", b"334 BBBB", "CCCC", b"334 ", "DDDD",
                    b"235 in", *BYE]) as hop:
-        assert told(policy, hop, """
+        assert told(evaluating, hop, """
             client.connect(); client.readResponse(); client.ehlo('me'); r = [];
             r.push(client.relayAuth('XYZ', 'AAAA').message); r.push(client.relayAuthLine('CCCC').message);
             try { client.relayAuthLine('a b\\r\\nQUIT'); } catch (error) { r.push('refused'); }
@@ -341,10 +346,10 @@ def test_lmtp(serve, name, code):
         hop.wait_for_the_end()
 
 
-def test_lmtp_replies_as_a_policy_sees_them(policy):
+def test_lmtp_replies_as_a_policy_sees_them(evaluating):
     with Scripted([*LHLO, "MAIL .*", b"250 ok", *["RCPT .*", b"250 ok"] * 3, "DATA", b"354 go", DATA, b"250 a", b"550 b",
                    b"452 c", *BYE]) as hop:
-        assert told(policy, hop, """
+        assert told(evaluating, hop, """
             var path = new SmtpPath(); path.parse('<a@b>'); client = new SmtpClient('127.0.0.1', port, {lmtp: true});
             client.open(); client.mail(path); client.rcpt(path); client.rcpt(path); client.rcpt(path);
             r = client.transfer([new SmtpHeader('A', 'b')], 'text'); client.quit();
@@ -353,9 +358,9 @@ def test_lmtp_replies_as_a_policy_sees_them(policy):
 
 
 @pytest.mark.parametrize("end", [[b"250 a", b"421 bye", CLOSE], [b"250 a", CLOSE]])
-def test_lmtp_that_ends_in_the_middle_of_its_replies(policy, end):
+def test_lmtp_that_ends_in_the_middle_of_its_replies(evaluating, end):
     with Scripted([*LHLO, "MAIL .*", b"250 ok", *["RCPT .*", b"250 ok"] * 3, "DATA", b"354 go", DATA, *end]) as hop:
-        text = told(policy, hop, """
+        text = told(evaluating, hop, """
             var path = new SmtpPath(); path.parse('<a@b>'); client = new SmtpClient('127.0.0.1', port, {lmtp: true});
             client.open(); client.mail(path); client.rcpt(path); client.rcpt(path); client.rcpt(path);
             r = client.transfer([new SmtpHeader('A', 'b')], 'text');
@@ -364,10 +369,10 @@ def test_lmtp_that_ends_in_the_middle_of_its_replies(policy, end):
         assert text == "421: 250 421 421" or "thrown: Input/output error" in text
 
 
-def test_prdr(policy):
+def test_prdr(evaluating):
     with Scripted([b"220 x", "EHLO .*", b"250-x", b"250 PRDR", "MAIL FROM:<a@b> PRDR", b"250 ok", *["RCPT .*", b"250 ok"] * 2,
                    "DATA", b"354 go", DATA, b"353 each", b"250 a", b"550 b", b"250 some", *BYE]) as hop:
-        assert told(policy, hop, """
+        assert told(evaluating, hop, """
             var path = new SmtpPath(); path.parse('<a@b>'); path.params.PRDR = true;
             client.open(); client.mail(path); path.params = {}; client.rcpt(path); client.rcpt(path);
             r = client.transfer([new SmtpHeader('A', 'b')], 'text'); client.quit();

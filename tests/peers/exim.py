@@ -64,7 +64,7 @@ next_hop:
   hosts_avoid_tls = {avoid_tls}
   hosts_avoid_pipelining =
   hosts_pipe_connect =
-  hosts_try_prdr =
+  hosts_try_prdr = {prdr}
   tls_verify_certificates = system
   tls_try_verify_hosts =
   tls_verify_hosts =
@@ -115,6 +115,7 @@ class Exim(rooted.Rooted):
         relay: the port of 127.0.0.1 that everything goes to; None: a destination.
         hostname: its name.
         chunking: whether it offers BDAT, and uses it where it is offered.
+        prdr: whether it asks for a reply to the message for each recipient.
         tls: how it uses TLS to the next hop: "off", "starttls" or "implicit". It is needed then, without looking at the
             certificate.
         certificate: (certificate, key), names of PEM files; with it, it offers STARTTLS, and takes no mail without.
@@ -122,11 +123,12 @@ class Exim(rooted.Rooted):
 
     NAME = "exim"
 
-    def __init__(self, relay=None, hostname=None, *, chunking=True, tls="off", certificate=None):
+    def __init__(self, relay=None, hostname=None, *, chunking=True, prdr=False, tls="off", certificate=None):
         super().__init__()
         self.relay = relay
         self.hostname = hostname or ("sender.test" if relay else "destination.test")
         self.chunking = chunking
+        self.prdr = prdr
         self.tls = tls
         self.certificate = certificate
 
@@ -139,6 +141,7 @@ class Exim(rooted.Rooted):
             tls = "tls_advertise_hosts = *\ntls_certificate = /etc/certificate.pem\ntls_privatekey = /etc/key.pem"
         self.write("/etc/exim.conf", CONFIGURATION.format(
             hostname=self.hostname, port=self.relay or 25, tls=tls, chunking="*" if self.chunking else "",
+            prdr="*" if self.prdr else "",
             mail_acl="accept" if not self.certificate else "/etc/encrypted.acl",
             require_tls="*" if self.tls == "starttls" else "", avoid_tls="*" if self.tls == "off" else "",
             protocol="smtps" if self.tls == "implicit" else "smtp",

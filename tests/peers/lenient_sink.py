@@ -4,7 +4,8 @@ It is what a careful proxy must be safe in front of: lines end with any mix of C
 or NULs around it, and is a lone dot whatever follows a NUL (as for a server that reads lines as C strings). Commands end
 in the same ways. `ends` says where it sees the end, so that a test can ask without a connection.
 
-BDAT (RFC 3030) is offered when asked for; there the count says where a message ends, and leniency ends with it.
+BDAT (RFC 3030) is offered when asked for; there the count says where a message ends, and leniency ends with it. Whatever
+else is offered is agreed to: any AUTH after one challenge, any XCLIENT and XFORWARD.
 """
 import re
 import socket
@@ -32,15 +33,18 @@ class Seen:
 
 
 class LenientSink:
-    """`with LenientSink() as sink: ... sink.port ... sink.seen`; `chunking`: whether it offers BDAT.
+    """`with LenientSink() as sink: ... sink.port ... sink.seen`; `chunking`: whether it offers BDAT; `offers`: more lines
+    of its reply to EHLO.
 
-    seen: the messages. received: all octets that came, of each connection.
+    seen: the messages. received: all octets that came, of each connection. commands: every line that it took for one.
     """
 
-    def __init__(self, chunking=False):
+    def __init__(self, chunking=False, offers=()):
         self.chunking = chunking
+        self.offers = offers
         self.seen = []
         self.received = []
+        self.commands = []
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -107,6 +111,7 @@ class _Dialogue:
         self._say(b"220 sink.test ESMTP")
         while True:
             line = self._line()
+            self._sink.commands.append(line)
             verb, _, rest = line.partition(b" ")
             handler = getattr(self, "_on_" + verb.decode("latin-1").lower(), None)
             if not line:
@@ -118,10 +123,24 @@ class _Dialogue:
 
     def _on_ehlo(self, _):
         self._say(b"250-sink.test\r\n250-PIPELINING\r\n" + (b"250-CHUNKING\r\n" if self._sink.chunking else b"")
+                  + b"".join(b"250-" + line + b"\r\n" for line in self._sink.offers)
                   + b"250-SIZE 104857600\r\n250 8BITMIME")
 
     def _on_helo(self, _):
         self._say(b"250 sink.test")
+
+    def _on_auth(self, rest):
+        if b" " not in rest:
+            self._say(b"334 VXNlcm5hbWU6")
+            self._sink.commands.append(self._line())
+        self._say(b"235 2.7.0 welcome")
+
+    def _on_xclient(self, _):
+        self._message = None
+        self._say(b"220 sink.test ESMTP")
+
+    def _on_xforward(self, _):
+        self._say(b"250 2.0.0 fine")
 
     def _on_mail(self, rest):
         self._message = Seen(rest.partition(b":")[2].strip())

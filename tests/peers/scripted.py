@@ -7,10 +7,12 @@
 Octets are said (CR LF is added to a line that has no line feed at its end); a text is a pattern for the next line that
 comes; `Octets(n)` takes n octets, `DATA` a message up to its final dot, `TLS` is the handshake, `CLOSE` hangs up, `WAIT`
 waits for the other side to do that. Each connection plays the next script; the last one is played again and again.
+With `lock_step` nothing else may be there when it answers: who does not offer PIPELINING may expect that.
 What came otherwise is in `complaints`, which `__exit__` raises; a script that is not over then is cut off without one
 (`wait_for_the_end` waits for it).
 """
 import re
+import select
 import socket
 import ssl
 import threading
@@ -20,6 +22,8 @@ from .waiting import wait_until
 
 TLS, DATA, CLOSE, WAIT = object(), object(), object(), object()
 PATIENCE_S = 10.0
+LINGER_S = 0.02
+"""How long an answer in lock step waits for what must not come."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class Scripted:
     """The listener. `port`, `address`; for each connection in `heard` the list of what came, and in `ended` whether its
     script was played to the end."""
 
-    def __init__(self, *scripts, certificate=None):
+    def __init__(self, *scripts, certificate=None, lock_step=False):
         self.scripts = scripts
+        self.lock_step = lock_step
         self.heard = []
         self.ended = []
         self.facts = []             # of TLS, one for each handshake
@@ -113,6 +118,9 @@ class Scripted:
         try:
             for position, step in enumerate(script):
                 if isinstance(step, bytes):
+                    if self.lock_step and (rest or select.select([connection], [], [], LINGER_S)[0]):
+                        self.complaints.append(f"step {position}: more has come before the reply: {rest!r}")
+                        return
                     connection.sendall(step if step.endswith(b"\n") else step + b"\r\n")
                 elif isinstance(step, str):
                     line = until(b"\r\n")
