@@ -603,6 +603,8 @@ declare class SmtpHeader {
     toString(): string;
     /** Folds the value anew: no line longer than `width` where a blank allows it. Default 78. */
     refold(width?: number): void;
+    /** The value in one line, encoded words (RFC 2047) decoded: as it is meant to be read. */
+    decoded(): string;
 }
 
 /** The body of the message that `smtpData` is about. It is kept by the program and is gone when `smtpData` has ended. */
@@ -617,6 +619,76 @@ interface SmtpBody {
      * @param count octets at most; default and limit 1048576
      */
     read(offset?: number, count?: number): string;
+    /** The body as text, as it stands: nothing is decoded. @param limit octets; default 1048576 */
+    text(limit?: number): string;
+    /** The lines of `text(limit)`, without their ends. */
+    lines(limit?: number): string[];
+    /**
+     * Its MIME parts, in the order in which they begin; the message itself is the first. The same ones each time. Waits.
+     * @param headers the header that tells how it is made, where that is not the one that came
+     */
+    parts(headers?: Array<SmtpHeader | string> | null): SmtpParts;
+    /** The parts that are files rather than something to be read. Waits. */
+    attachments(): SmtpPart[];
+    /** The links in its text parts, as they are written, each once. Waits. @param limit default 100, at most 1000 */
+    links(limit?: number): string[];
+    /** Looks for a pattern in the text parts, piece by piece; null without a match. Waits. */
+    search(pattern: RegExp): { part: SmtpPart, match: RegExpExecArray } | null;
+    /**
+     * A body in which the parts marked by `replace()` and `remove()` are changed, and all else is as it came. Waits.
+     * @param headers those of the message; of one without parts, the fields about its content are changed in it
+     */
+    edited(headers: SmtpHeader[]): SmtpBody;
+}
+
+/** The parts of a message. */
+interface SmtpParts extends Array<SmtpPart> {
+    /** What is odd about them, in words: `"a multipart has no end"`. */
+    readonly problems: string[];
+}
+
+/** One part of a message (RFC 2045). The message itself is one, too. */
+interface SmtpPart {
+    /** Its place among `body.parts()`. */
+    number: number;
+    /** As `"1.2"`: the second part of the first one; `""` for the message. */
+    path: string;
+    /** The part around it; null for the message. */
+    parent: SmtpPart | null;
+    /** Media type in lower case: `"text/plain"`. */
+    type: string;
+    /** The character set that it names. */
+    charset: string | null;
+    /** Content-Transfer-Encoding in lower case; `""` for none. */
+    encoding: string;
+    /** `"attachment"`, `"inline"`, …, in lower case. */
+    disposition: string | null;
+    /** The file's name, decoded (RFC 2231, RFC 2047). A stranger's text. */
+    name: string | null;
+    /** Content-ID. */
+    id: string | null;
+    /** Octets of its content as it stands, encoded. */
+    length: number;
+    /** Whether no parts are in it. */
+    leaf: boolean;
+    /** Whether it is a file: it has a name, is called an attachment, or is no text. */
+    attachment: boolean;
+    /** What is behind the last dot of its name, in lower case; blanks and dots at the end do not count. */
+    readonly extension: string;
+    /** Its own header; empty for the message, whose header `smtpData` has. */
+    headers(): SmtpHeader[];
+    /** Octets of its decoded content, as `SmtpBody.read` gives them. Waits. */
+    read(offset?: number, count?: number): string;
+    /** Its decoded content as text. Waits. @param limit characters; default and most 1048576 */
+    text(limit?: number): string;
+    /** The media type that its content begins like, whatever it is called; null when that is not known. */
+    magic(): string | null;
+    /** Looks for a pattern in its text, in pieces of 32768 characters. Waits. */
+    search(pattern: RegExp): RegExpExecArray | null;
+    /** Marks it to get another content, by `edited()`. @param options the new media type and file name */
+    replace(content: string, options?: { type?: string, name?: string }): void;
+    /** Marks it to be taken away, by `edited()`. */
+    remove(): void;
 }
 
 /** A local mailbox in the Maildir format. */

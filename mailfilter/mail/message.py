@@ -35,16 +35,21 @@ class Message:
 
     `body` may also be text that a policy made (bytes or str, see `Spool.of_text`) or None for no body.
 
+    `versions`: bodies (Spools) that were made of this one, for whoever holds the message; `trees`: what is known of the parts of
+    these bodies, by whatever they are called. They end with the message.
+
     Wherever `headers` is taken, None stands for the header section that arrived, unchanged; otherwise it is
     the policy's list as `outgoing` describes it. A list that cannot be sent raises HeaderRefused at once, not
     when the first chunk is asked for.
     """
 
-    __slots__ = ("fields", "separator", "body")
+    __slots__ = ("fields", "separator", "body", "versions", "trees")
 
     def __init__(self, fields, separator, body=None):
         self.fields = fields
         self.separator = separator
+        self.versions = []
+        self.trees = {}
         self.body = body if isinstance(body, Spool) else Spool.of_text(b"" if body is None else body)
 
     def with_body(self, body):
@@ -115,8 +120,11 @@ class Message:
         return len(self._head(headers)) + self.body.body_bytes
 
     def close(self):
-        """Let go of the body."""
+        """Let go of the body, and of what was made of it."""
         self.body.close()
+        for version in self.versions:
+            version.close()
+        self.trees.clear()
 
     def _head(self, headers):
         """Header section and, where there is to be one, the blank line after it."""

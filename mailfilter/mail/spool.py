@@ -13,6 +13,8 @@ operating system, and the caller turns it into a reply (452 4.3.1).
 import errno
 import os
 import tempfile
+from bisect import bisect_right
+from itertools import accumulate
 
 from mailfilter import metrics
 from mailfilter._core.data import Stuffer, Unstuffer, stuff, unstuff
@@ -59,7 +61,7 @@ class Spool:
     """
 
     __slots__ = ("memory_bytes", "directory", "plain", "binary", "stored_bytes", "body_bytes", "finished", "closed",
-                 "_chunks", "_held", "_hold_bytes", "_file")
+                 "_chunks", "_held", "_hold_bytes", "_file", "_places")
 
     def __init__(self, memory_bytes=MEMORY_BYTES, directory=None, plain=False):
         self.memory_bytes = memory_bytes
@@ -74,6 +76,7 @@ class Spool:
         self._held = 0
         self._hold_bytes = memory_bytes
         self._file = None
+        self._places = None         # where each chunk begins, once somebody wants to know
 
     @classmethod
     def of_text(cls, text):
@@ -160,6 +163,34 @@ class Spool:
             return iter((unstuff(b"".join(self._chunks)),))
         return _unstuffed(self._file.read_chunks(self.stored_bytes, size))
 
+    def stored_chunks(self, size=READ_BYTES):
+        """Iterate over the body as it is kept: plain, or dot-stuffed, as `plain` says. Otherwise as `wire_chunks`."""
+        self._check_readable()
+        return self._stored(size)
+
+    def stored_stretch(self, start, end, size=READ_BYTES):
+        """Iterate over the octets from `start` to `end` as they are kept, without reading what is before them."""
+        self._check_readable()
+        end = min(end, self.stored_bytes)
+        if self._file is not None:
+            yield from self._file.read_chunks(end, size, start)
+            return
+        if self._places is None:
+            self._places = [0, *accumulate(map(len, self._chunks))]
+        number = bisect_right(self._places, start) - 1
+        while start < end:
+            chunk, at = self._chunks[number], self._places[number]
+            part = chunk[start - at:min(end - at, start - at + size)]
+            yield part
+            start += len(part)
+            if start >= at + len(chunk):
+                number += 1
+
+    def stretch(self, start, end, size=READ_BYTES):
+        """The same, un-stuffed; `start` is where a line begins."""
+        chunks = self.stored_stretch(start, end, size)
+        return chunks if self.plain or self.body_bytes == self.stored_bytes else _unstuffed(chunks)
+
     @property
     def wire_bytes(self):
         """How many octets `wire_chunks` gives. Where the body is kept in its plain form, it is read for that."""
@@ -245,8 +276,7 @@ class _NamelessFile:
                 rest = b"".join(batch)[written:]
                 written += os.write(self._fd, rest)
 
-    def read_chunks(self, length, size):
-        position = 0
+    def read_chunks(self, length, size, position=0):
         while position < length:
             chunk = os.pread(self._fd, min(size, length - position), position)
             if not chunk:

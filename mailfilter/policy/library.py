@@ -13,7 +13,7 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
-         "body.js", "sys.js", "together.js", "client.js", "client_extensions.js", "client_steps.js", "routes.js",
+         "body.js", "parts.js", "sys.js", "together.js", "client.js", "client_extensions.js", "client_steps.js", "routes.js",
          "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
          "outside.js", "sql.js", "jdbc.js", "server.js", "auth.js", "modules.js", "engine.js")
 
@@ -25,6 +25,7 @@ ON_DEMAND = {
     "collections.js": frozenset(("Map", "Set", "WeakMap", "WeakSet")),
     "generators.js": frozenset(("regeneratorRuntime",)),
     "modules.js": frozenset(("require",)),
+    "parts.js": frozenset("text lines parts attachments links search edited decoded".split()),
     "together.js": frozenset(("all",)),
     "auth.js": frozenset(("smtpAuth",)),
     "client.js": frozenset(("SmtpClient", "SmtpRoutes")),

@@ -11,6 +11,7 @@ from mailfilter.policy import dmarc_operations as dmarc
 from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
+from mailfilter.policy import mime_operations as mime
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import session_operations as session
@@ -53,6 +54,15 @@ OPERATIONS = (
     Operation("password.verify", system.verify_password, (str, str), waits=True, deadline="handler"),
     Operation("path.parse", system.parse, (str,), loading=True, failure="gives null"),
     Operation("body.read", message.read, (NUMBER, NUMBER, NUMBER)),
+    Operation("mime.parts", mime.parts, (NUMBER, (list, type(None))), waits=True, deadline="message_handler"),
+    Operation("mime.headers", mime.headers, (NUMBER, NUMBER)),
+    Operation("mime.text", mime.text, (NUMBER, NUMBER, NUMBER, NUMBER), waits=True, deadline="message_handler"),
+    Operation("mime.forget", mime.forget, (NUMBER, NUMBER)),
+    Operation("mime.read", mime.read, (NUMBER, NUMBER, NUMBER, NUMBER), waits=True, deadline="message_handler"),
+    Operation("mime.magic", mime.magic, (NUMBER, NUMBER)),
+    Operation("mime.links", mime.links, (NUMBER, NUMBER), waits=True, deadline="message_handler"),
+    Operation("mime.edit", mime.edit, (NUMBER, list), waits=True, deadline="message_handler"),
+    Operation("header.decode", mime.decode, (str,), loading=True, failure="never fails"),
     Operation("client.connect", client.connect, (str, NUMBER, dict), waits=True, effects=True, deadline="connect"),
     Operation("client.command", client.command, (NUMBER, str, OPTIONAL_TEXT), effects=True),
     Operation("client.reply", client.reply, (NUMBER,), waits=True,

@@ -200,6 +200,7 @@ PROBE = """
         return Object.getOwnPropertyNames(object).filter(function (name) { return name !== 'constructor'; }).sort();
     }
     void Sys.all;       // comes when it is named
+    void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
     void [Arc, AuthResults, {}.smtpAuth, SmtpRoutes, Sql, DriverManager, Dns, Dnsbl, Spf, SpfServer, SpfResponse, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
@@ -296,9 +297,16 @@ def test_everything_declared_is_explained():
 
 
 def test_the_body_is_declared():
-    source = (library.directory() / "body.js").read_text("utf-8")
-    methods = set(re.findall(r"SmtpBody\.prototype\.(\w+) =", source))
+    source = "".join((library.directory() / name).read_text("utf-8") for name in ("body.js", "parts.js"))
+    methods = set(re.findall(r"Body\.prototype\.(\w+) =", source))
     assert set(declared("SmtpBody")) == methods | {"length"}
+
+
+def test_parts_are_declared():
+    source = (library.directory() / "parts.js").read_text("utf-8")
+    made = source[source.index("function SmtpPart"):source.index("/** Its own header")]
+    members = {*re.findall(r"SmtpPart\.prototype\.(\w+) =", source), *re.findall(r"this\.(\w+) = ", made), "extension"}
+    assert set(declared("SmtpPart")) == members
 
 
 def test_handlers_that_are_asked_only_when_defined_are_declared():
