@@ -33,6 +33,9 @@ var tls = {
 if (['off', 'opportunistic', 'required', 'verified'].indexOf(tls.mode) < 0) {
     throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
 }
+if (tls.mode !== 'verified' && (tls.ca !== null || tls.fingerprint !== null)) {
+    throw new Error("settings 'nextHopCa' and 'nextHopFingerprint' need 'nextHopTls' to be verified");
+}
 var clear = Sys.setting('nextHopClear', false) || /^(unix:.*|127\..*|::1|localhost)$/.test(host);
 var xclient = Sys.setting('nextHopXclient', false);
 var addReceived = Sys.setting('received', true);

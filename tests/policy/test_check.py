@@ -164,7 +164,7 @@ def test_the_shipped_policies_are_no_open_relays(capfd, name, settings):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["mx", "proxy"])
+@pytest.mark.parametrize("name", ["mx", "proxy", "submission"])
 @pytest.mark.parametrize("settings", [
     {"nextHopTls": "maybe"}, {"nextHopCa": "/etc/ssl/certs"}, {"nextHopTls": "required", "nextHopFingerprint": "00"}])
 def test_tls_settings_that_cannot_be_meant_stop_the_start(capfd, name, settings):
