@@ -224,6 +224,7 @@
         try {
             return resume(mine, answer, failed);
         } catch (thrown) {          // the coroutine ended with it
+            host.coroutine(null);
             thread = null;
             host.rethrowing = true;
             throw thrown;
@@ -256,6 +257,7 @@
         },
         /* 4 abandon: forget the running handler, which has no time left or will not be answered */
         function abandon(name) {
+            host.coroutine(null);
             thread = null;
             if (name === 'smtpData' && server !== null) {
                 resetTransaction();

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 enum { HEADER = 8, STEP = 8, SMALL = 63, PAGE = 4096, FREE = 1 /* in a header, while blocks are merged */ };
+enum { LEAST_TAIL = 1024 };         /* what a block that shrinks must have to spare to be cut */
 enum { TABLE_SPAN = 1 << 21 };      /* what one of the system's page tables maps */
 
 static arena *pool[ARENA_POOL_LIMIT];
@@ -144,14 +145,34 @@ ARENA_TEXT void arena_free(void *udata, void *ptr) {
     keep_free(a, ptr, room);
 }
 
+/* A block that is to have `wanted` bytes and has `room`: the rest is free again. Else what was in it once would be kept with the
+ * block, asleep or awake. */
+ARENA_TEXT static void cut_tail(arena *a, void *ptr, size_t wanted, size_t room) {
+    a->freed += room - wanted;
+    if ((char *)ptr + room == (char *)a + a->top) {
+        if (a->top > a->peak) a->peak = a->top;
+        a->top -= room - wanted;
+        *header_of(ptr) = wanted;
+        return;
+    }
+    char *rest = (char *)ptr + wanted + HEADER;
+    *header_of(rest) = room - wanted - HEADER;
+    *header_of(ptr) = wanted;
+    keep_free(a, rest, room - wanted - HEADER);
+}
+
 ARENA_TEXT void *arena_realloc(void *udata, void *ptr, size_t size) {
     arena *a = udata;
     if (!ptr) return arena_alloc(a, size);
     if (size == 0) { arena_free(a, ptr); return NULL; }
     size_t room = *header_of(ptr);
-    if (size <= room) return ptr;
+    size_t wanted;
+    if (size <= room) {
+        class_of(size, &wanted);
+        if (room - wanted >= LEAST_TAIL && wanted < room) cut_tail(a, ptr, wanted, room);
+        return ptr;
+    }
     if (size <= a->cap && (char *)ptr + room == (char *)a + a->top) {   /* the newest block grows in place */
-        size_t wanted;
         class_of(size, &wanted);
         if (wanted - room <= a->cap - a->top) {
             a->top += wanted - room;

@@ -78,7 +78,8 @@ static duk_ret native_now(duk_context *ctx) {
     return 1;
 }
 
-/* host.coroutine(thread): the coroutine that handlers run in from now on, so that the watchdog can tell its line. */
+/* host.coroutine(thread or null): the coroutine that handlers run in from now on, so that the watchdog can tell its line. Null
+ * before it is forgotten: the watchdog must not look into one that is gone. */
 static duk_ret native_coroutine(duk_context *ctx) {
     region_of(ctx)->coroutine = duk.get_context(ctx, 0);
     return 0;

@@ -145,6 +145,24 @@ def test_the_newest_block_grows_in_place_and_gives_back(arena):
     arena.arena_close(region)
 
 
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_block_that_shrinks_gives_the_rest_back(arena, newest):
+    region = arena.arena_open(CAP)
+    at = arena.arena_alloc(region, 100_000)
+    behind = None if newest else arena.arena_alloc(region, 8)
+    ctypes.memset(at, 7, 100_000)
+    assert arena.arena_realloc(region, at, 1000) == at and ctypes.string_at(at, 1000) == b"\7" * 1000
+    others = [arena.arena_alloc(region, 20_000) for _ in range(4)]
+    assert all(at < other < at + 100_000 for other in others)
+    arena.arena_free(region, at)
+    if behind:
+        arena.arena_free(region, behind)
+    for other in others:
+        arena.arena_free(region, other)
+    assert arena.arena_alloc(region, 110_000) == at             # in one piece again
+    arena.arena_close(region)
+
+
 @pytest.mark.parametrize("size", [8, 100, 5000, 100_000])
 def test_the_cap_holds_for_every_size(arena, size):
     region = arena.arena_open(1 << 18)

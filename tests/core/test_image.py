@@ -153,6 +153,15 @@ def test_sleep_keeps_everything(copy):
         assert copied(f"talk('{word}')") == built(f"talk('{word}')")
 
 
+def test_what_a_heap_has_had_and_has_no_more_is_not_kept(copy):
+    js = copy()
+    js("(function deep(n) { return n ? deep(n - 1) + 1 : 0; }(900)); var many = []; for (var i = 0; i < 9000; i++) many.push(i / 2); 1")
+    assert js.heap.sleep() and js.heap.kept_bytes > 60_000
+    js("many = null; Duktape.gc(); 1")
+    assert js.heap.sleep() and js.heap.kept_bytes < 16384
+    assert js("many") is None
+
+
 def test_references_and_coroutines_survive_sleep(copy):
     js = copy()
     js.heap.call(KEEP, {"deep": [1, b"\xff", "text"]})

@@ -2,6 +2,8 @@
 
 CPU time counts, so that a busy machine changes nothing; the margins are for coarse timers.
 """
+import gc
+import os
 import time
 
 import pytest
@@ -38,11 +40,12 @@ def answer(*arguments):
     return arguments[0]
 
 
-# Under AddressSanitizer these functions are its own, which are not left.
+# Under AddressSanitizer and valgrind these functions are theirs, which are not left.
 LIBC = ("copies of memory", "memory filled")
+REPLACED = _build.KIND == "asan" or "vgpreload" in os.environ.get("LD_PRELOAD", "")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ENDLESS if _build.KIND != "asan" or kind not in LIBC])
+@pytest.mark.parametrize("kind", [kind for kind in ENDLESS if not REPLACED or kind not in LIBC])
 def test_what_does_not_return_is_stopped(kind):
     other = TestHeap()
     other("var kept = [1, 2, 3]")
@@ -52,7 +55,7 @@ def test_what_does_not_return_is_stopped(kind):
     with pytest.raises(HeapStopped):
         js(ENDLESS[kind])
     took = (time.thread_time() - begun) * 1e3
-    assert SLICE_MS * 0.7 <= took < SLICE_MS + MARGIN_MS
+    assert SLICE_MS * 0.5 <= took < SLICE_MS + MARGIN_MS       # ticks come with the kernel's, which may be 4 ms apart
     assert js.heap.dead
     with pytest.raises(HeapDead):
         js("1")
@@ -113,6 +116,7 @@ def test_an_entry_inside_another_has_its_own_time():
 
 
 def test_finalizers_in_the_collector_are_watched(monkeypatch):
+    gc.collect()
     before = regions()[0]
     monkeypatch.setattr("mailfilter._core.heap.DEFAULT_LOAD_MS", SLICE_MS)
     js = TestHeap()

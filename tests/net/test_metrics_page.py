@@ -147,3 +147,17 @@ def test_without_the_package_it_is_an_error_at_the_start(tmp_path):
     assert done.returncode == 2 and "pip install 'mailfilter[metrics]'" in done.stderr
     done = subprocess.run([PROGRAM, "serve", "mx", "--metrics", "nowhere"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and "cannot listen on 'nowhere'" in done.stderr
+
+
+def test_nobody_has_a_heap_before_the_first_handler(serve):
+    server = serve(POLICY, limits={"connections": 3}, timeouts={"greeting_delay": 60},
+                   options=["--metrics", "127.0.0.1:0"])
+    pages = Pages(server)
+    with Sender(server.port), Sender(server.port), Sender(server.port) as early:        # they wait for the greeting
+        wait_until(lambda: pages.numbers()["sessions",] == 3, "the sessions")
+        with Sender(server.port) as refused:
+            assert refused.reply().code == 421
+        early.send(b"EHLO early.test\r\n")                                               # and does not wait any longer
+        assert early.reply().code == 554 and early.closed_by_server()
+        now = pages.numbers()
+        assert now["heaps",] == now["heaps_total", "copied"] == now["heaps_total", "built"] == 0
