@@ -155,7 +155,8 @@ def test_sleep_keeps_everything(copy):
 
 def test_what_a_heap_has_had_and_has_no_more_is_not_kept(copy):
     js = copy()
-    js("(function deep(n) { return n ? deep(n - 1) + 1 : 0; }(900)); var many = []; for (var i = 0; i < 9000; i++) many.push(i / 2); 1")
+    js("(function deep(n) { return n ? deep(n - 1) + 1 : 0; }(900));"
+       "var many = []; for (var i = 0; i < 9000; i++) many.push(i / 2); 1")
     assert js.heap.sleep() and js.heap.kept_bytes > 60_000
     js("many = null; Duktape.gc(); 1")
     assert js.heap.sleep() and js.heap.kept_bytes < 16384
