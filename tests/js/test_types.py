@@ -202,8 +202,8 @@ PROBE = """
     void Sys.all;       // comes when it is named
     void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
-    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Dns, Dnsbl, Spf, SpfServer,
-          SpfResponse, require];
+    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Dns, Dnsbl, Spf,
+          SpfServer, SpfResponse, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
