@@ -4,7 +4,7 @@ import itertools
 import pytest
 from certificates import Authority, client_context
 from peers.next_hop import NextHop, Say
-from peers.scripted import DATA, TLS, WAIT, Octets, Scripted
+from peers.scripted import CLOSE, DATA, TLS, WAIT, Octets, Scripted
 from peers.sender import Sender
 
 CONTENT = b"Subject: x\r\n\r\n.dot\r\nbody\r\n"
@@ -110,6 +110,39 @@ def test_each_way_in_and_each_way_out(serve, offers, verb, heard):
             sender.command(b"QUIT")
         hop.wait_for_the_end()
         assert heard in hop.heard[0]
+
+
+CHUNKING = [b"220 x", "EHLO .*", b"250-x", b"250 CHUNKING"]
+
+
+@pytest.mark.parametrize(("end", "code"), [
+    ([b"552 5.3.4 too big", *BYE], 552), ([b"452 4.3.1 full", *BYE], 452), ([b"421 4.3.2 bye", CLOSE], 421), ([CLOSE], 451),
+    ([b"nonsense", WAIT], 451), ([b"250-half", CLOSE], 451)])
+def test_a_message_in_chunks_is_taken_only_when_the_next_hop_says_so(serve, end, code):
+    with Scripted([*CHUNKING, *ENVELOPE, r"BDAT \d+ LAST", Octets(len(CONTENT)), *end]) as hop:
+        proxy = serve("proxy", settings={"nextHop": hop.address, "received": "false"})
+        with Sender(proxy.port) as sender:
+            sender.hello()
+            for line in (b"MAIL FROM:<sender@client.test>", b"RCPT TO:<user@example.test>"):
+                assert sender.command(line).code == 250
+            sender.send(b"BDAT 5\r\n" + CONTENT[:5] + b"BDAT %d LAST\r\n" % (len(CONTENT) - 5) + CONTENT[5:])
+            assert [sender.reply().code, sender.reply().code] == [250, code]
+            if code != 421:
+                assert sender.command(b"QUIT").code == 221
+
+
+def test_chunks_that_are_given_up_never_reach_the_next_hop(serve):
+    script = [*CHUNKING, *ENVELOPE, "RSET", b"250 ok", *ENVELOPE, r"BDAT \d+ LAST", Octets(len(CONTENT)), b"250 taken", *BYE]
+    with Scripted(script) as hop:
+        proxy = serve("proxy", settings={"nextHop": hop.address, "received": "false"})
+        with Sender(proxy.port) as sender:
+            sender.hello()
+            envelope = b"MAIL FROM:<sender@client.test>\r\nRCPT TO:<user@example.test>\r\n"
+            sender.send(envelope + b"BDAT 5\r\n" + CONTENT[:5] + b"RSET\r\n" + envelope
+                        + b"BDAT %d LAST\r\n" % len(CONTENT) + CONTENT + b"QUIT\r\n")
+            assert [sender.reply().code for _ in range(8)] == [250] * 7 + [221]
+        hop.wait_for_the_end()
+        assert [octets for octets in hop.heard[0] if octets == CONTENT]
 
 
 BINARY = b"Subject: x\r\n\r\nany \r octet \n and \0\r\n.\r\nwithout an end"

@@ -90,6 +90,9 @@ OPEN = ("r = client.open({name: 'mx.test', tls: TLS}); r = r.code + ' ' + r.mess
     ("'required'", SECURED, "250 hop.test,SIZE 5 TLSv1.3 false"),
     ("{mode: 'verified', ca: Sys.setting('ca')}", SECURED, "250 hop.test,SIZE 5 TLSv1.3 true"),
     ("{mode: 'verified', fingerprint: Sys.setting('fingerprint')}", SECURED, "250 hop.test,SIZE 5 TLSv1.3 true"),
+    ("{mode: 'verified', ca: Sys.setting('ca'), name: 'hop.test'}", SECURED, "250 hop.test,SIZE 5 TLSv1.3 true"),
+    ("{mode: 'verified', ca: Sys.setting('ca'), fingerprint: ['00'.repeat(32), Sys.setting('fingerprint')]}", SECURED,
+     "250 hop.test,SIZE 5 TLSv1.3 true"),
 ])
 def test_open(evaluating, certificate, tls, script, result):
     with Scripted([*script, *BYE], certificate=certificate.pair) as hop:
@@ -101,7 +104,11 @@ def test_open(evaluating, certificate, tls, script, result):
     ("'required'", [*PLAIN, WAIT], "TLS is required, and 127.0.0.1 does not offer it"),
     ("'required'", [*OFFERS, "STARTTLS", b"454 4.7.0 later", WAIT], "TLS is required, and 127.0.0.1 refuses it: 454 4.7.0 later"),
     ("'verified'", [*OFFERS, "STARTTLS", b"220 go", TLS, WAIT], "TLS handshake with"),
+    ("{mode: 'verified', ca: Sys.setting('ca'), name: 'other.test'}", [*OFFERS, "STARTTLS", b"220 go", TLS, WAIT],
+     "TLS handshake with"),
+    ("{mode: 'verified', fingerprint: '00'.repeat(32)}", [*OFFERS, "STARTTLS", b"220 go", TLS, WAIT], "none of those expected"),
     ("{mode: 'verified', fingerprint: '00'}", [*OFFERS, WAIT], "is not a SHA-256 fingerprint"),
+    ("{mode: 'required', ca: Sys.setting('ca')}", [*OFFERS, WAIT], "is looked at only in the TLS mode 'verified'"),
     ("'maybe'", [WAIT], "there is no TLS mode maybe"),
     ("{mode: 'required', x: 1}", [*OFFERS, WAIT], "there is no TLS option 'x'"),
     ("'opportunistic'", [*OFFERS, "STARTTLS", b"220 go\r\n250 injected\r\n", WAIT], "octets without TLS"),
