@@ -33,7 +33,7 @@
                 return {
                     instance: set[0], cv: set[1], domain: set[2], selector: set[3], sealResult: set[4], sealReason: set[5],
                     signatureDomain: set[6], signatureResult: set[7], signatureReason: set[8], timestamp: set[9],
-                    authResults: set[10]
+                    authResults: set[10], headers: set[11], unsigned: set[12]
                 };
             })
         };

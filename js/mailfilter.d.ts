@@ -1141,6 +1141,10 @@ interface ArcSet {
     timestamp: number | null;
     /** What it found out: a value for `AuthResults.read`. */
     authResults: string;
+    /** The names that the message signature covers. */
+    headers: string[];
+    /** The octets of the body that it leaves out: anybody may have written them. */
+    unsigned: number;
 }
 
 /** The outcome for the ARC chain of a message. */

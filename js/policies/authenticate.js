@@ -72,6 +72,10 @@ var database = Sys.setting('dmarcDatabase', '');
 var arcTrusted = words(Sys.setting('arcTrusted', '').toLowerCase());
 var quarantineHeader = Sys.setting('quarantineHeader', 'X-Quarantine');
 
+if (!/^[!-9;-~]*$/.test(quarantineHeader)) {
+    throw new Error("setting 'quarantineHeader' is '" + quarantineHeader + "', which is no name of a header");
+}
+
 var LINK_OCTETS = 65536;        /* of a body that are searched for links */
 
 /* -- settings -- */
@@ -202,8 +206,9 @@ function spfReply(found) {
 
 /* RFC 8617 §7.2.1: what the first receiver of a message saw counts when all who handled it since are believed. */
 function overriddenBy(chain) {
-    var seen;
-    if (chain.result !== 'pass' || !chain.domains.every(function (domain) {
+    var newest = chain.sets[chain.sets.length - 1], seen;
+    /* The last of them must have signed the author and all of the body, or anybody may have put in another. */
+    if (chain.result !== 'pass' || newest.unsigned > 0 || !newest.headers.some(function (name) { return /^from$/i.test(name); }) || !chain.domains.every(function (domain) {
         return arcTrusted.indexOf(String(domain).toLowerCase()) >= 0;
     })) {
         return null;

@@ -19,7 +19,8 @@ __all__ = ["seal", "verify"]
 def _row(chain):
     return [chain.result, chain.reason, chain.temporary, chain.ended, chain.oldest_pass, [
         [one.instance, one.cv, one.seal.domain, one.seal.selector, one.seal.result, one.seal.reason, one.signature.domain,
-         one.signature.result, one.signature.reason, one.seal.timestamp, one.results] for one in chain.sets]]
+         one.signature.result, one.signature.reason, one.seal.timestamp, one.results, one.signature.headers,
+         one.signature.unsigned] for one in chain.sets]]
 
 
 def verify(context, waiting, headers, body):

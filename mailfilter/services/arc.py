@@ -12,7 +12,6 @@ import re
 
 import dkim
 from dkim.canonicalization import Relaxed
-from dkim.crypto import DigestTooLargeError, RSASSA_PKCS1_v1_5_verify
 from dkim.util import InvalidTagValueList, parse_tag_value
 
 from mailfilter.errors import MailfilterError
@@ -28,6 +27,7 @@ from mailfilter.services.dkim import (
     key_record,
     keys_ahead,
     public_key,
+    rsa_verify,
     signed_field,
     text_of,
 )
@@ -41,6 +41,9 @@ INSTANCES = 50
 SIGNATURES_VERIFIED = 5
 """The newest message signatures that are verified. Only the newest one decides; the others say how far back a message is
 what it was (oldest-pass)."""
+
+KEYS_AHEAD = 12
+"""Fields, from the newest, whose keys are asked for before they are wanted."""
 
 _RESULTS, _SIGNATURE, _SEAL = b"arc-authentication-results", b"arc-message-signature", b"arc-seal"
 _NAMES = (_RESULTS, _SIGNATURE, _SEAL)
@@ -178,7 +181,7 @@ def verify(resolver, headers, bodies, settled):
             raise error
         settled(value)
 
-    keys_ahead(resolver, [value for name, value in headers if name.lower() in (_SIGNATURE, _SEAL)][:2 * INSTANCES])
+    keys_ahead(resolver, [value for name, value in headers if name.lower() in (_SIGNATURE, _SEAL)][:KEYS_AHEAD])
     return Synchronous(resolver, lambda: _verified(headers, bodies), finished, seconds=DEADLINE_S)
 
 
@@ -298,8 +301,8 @@ def _check_seal(hasher, field, signature):
     key, signature.key_bits, _kind = public_key(record, tags, signature)
     hasher.update(_SEAL + b":" + _relaxed_without_signature(field.relaxed))
     try:
-        good = RSASSA_PKCS1_v1_5_verify(hasher, base64.b64decode(re.sub(rb"\s+", b"", tags[b"b"])), key)
-    except (ValueError, TypeError, DigestTooLargeError) as error:
+        good = rsa_verify(hasher, base64.b64decode(re.sub(rb"\s+", b"", tags[b"b"])), key)
+    except (ValueError, TypeError) as error:
         raise Refused("permerror", f"the signature cannot be read: {error}") from None
     if not good:
         raise Refused("fail", "the chain has been changed, or it was sealed with another key")

@@ -10,9 +10,11 @@ import base64
 import binascii
 import hashlib
 import re
+from functools import lru_cache
 
 import dkim
 import dkim.crypto
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -26,8 +28,8 @@ from mailfilter.services.synchronous import Synchronous, ahead, breathe, look_up
 
 __all__ = [
     "PrivateKey", "Refused", "Signature", "body_hashes", "body_of", "check_form", "check_signature", "describe", "fields_of",
-    "headers_of", "key_name", "key_record", "keys_ahead", "public_key", "sign", "signed_field", "text_of", "verify",
-    "wanted_bodies",
+    "headers_of", "key_name", "key_record", "keys_ahead", "public_key", "rsa_verify", "sign", "signed_field", "text_of",
+    "verify", "wanted_bodies",
 ]
 
 SIGNATURES = 10
@@ -94,6 +96,29 @@ def check_form(value):
         raise Refused("neutral", f"more than {BLANKS} blanks in a row")
     if value.count(b":") > NAMES:
         raise Refused("neutral", f"more than {NAMES} names in h=")
+
+
+@lru_cache(maxsize=256)
+def _rsa_key(modulus, exponent):
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def rsa_verify(hasher, signature, key):
+    """Whether `signature` is one of what `hasher` (SHA-256) has seen, made with the key {"modulus", "publicExponent"}.
+
+    ValueError when that is no key. A signature whose leading zeros were dropped is taken.
+    """
+    key = _rsa_key(key["modulus"], key["publicExponent"])
+    try:
+        key.verify(signature.rjust((key.key_size + 7) // 8, b"\0"), hasher.digest(), padding.PKCS1v15(),
+                   Prehashed(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+# Its own arithmetic is written in Python: 0.4 ms with 2048 bits, 4 ms with 8192.
+dkim.RSASSA_PKCS1_v1_5_verify = rsa_verify
 
 
 # -- what the message has --------------------------------------------------------------------------------------------

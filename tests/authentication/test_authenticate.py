@@ -2,6 +2,8 @@
 
 Clients have addresses of their own by the PROXY protocol; the DNS is the test's own server.
 """
+import base64
+import hashlib
 import re
 import socket
 import time
@@ -13,6 +15,8 @@ from authentication.test_spoofing import ATTACKER, KEYS, OURS, PEM, THEIRS, VICT
 from peers.dns import SILENCE, DnsThread
 from peers.next_hop import NextHop
 from peers.sender import Sender
+
+from mailfilter.services.dkim import PrivateKey, headers_of, signed_field
 
 RCPT = (b"<me@example.org>",)
 TEXT = b"From: <boss@victim.example>\r\nTo: <me@example.org>\r\nSubject: hello\r\n\r\nHello.\r\n"
@@ -219,6 +223,36 @@ def test_a_list_whose_seal_is_believed_is_not_refused(serve, dns, tmp_path):
     failed = b"".join(dkim.arc_sign(seen.replace(b"dmarc=pass", b"dmarc=fail") + TEXT, b"arc", b"attack.test", PEM[ATTACKER],
                                     b"lists.test"))
     assert believing.send(failed + TEXT)[0].code == 550
+
+
+def test_a_seal_that_leaves_something_open_is_not_believed(serve, dns, tmp_path):
+    """A signature over a part of the body, or without From, is good whatever somebody puts there."""
+    name = "arc._domainkey.attack.test"
+    dns.server.zone[name, "TXT"] = txt(name, record_of(KEYS[ATTACKER]))
+    mx = Mx(serve, dns, tmp_path / "Maildir", arcTrusted="attack.test", dmarcReject="quarantine")
+    for chain, folder in ((sealed(length=6), ".Junk"), (sealed(include=(b"subject",)), ".Junk"), (sealed(), "Maildir")):
+        _, message, found = mx.send(chain + TEXT)
+        assert found == folder and results(message)["arc"] == "pass"
+
+
+def sealed(include=(b"from", b"subject"), length=8):
+    """A chain of one set over TEXT, whose message signature covers these fields and so many octets of the body."""
+    results = b" i=1; lists.test; dmarc=pass header.from=victim.example\r\n"
+    key = PrivateKey(PEM[ATTACKER])
+    headers = headers_of(re.findall(rb"[^\r]+\r\n", TEXT.partition(b"\r\n\r\n")[0] + b"\r\n"))
+    digest = base64.b64encode(hashlib.sha256(b"Hello.\r\n"[:length]).digest())
+    fields = [(b"i", b"1"), (b"a", b"rsa-sha256"), (b"c", b"relaxed/relaxed"), (b"d", b"attack.test"), (b"s", b"arc")]
+    if length < 8:
+        fields.append((b"l", b"%d" % length))
+    fields += [(b"h", b" : ".join(include)), (b"bh", digest), (b"b", b"0" * 60)]
+    signature = signed_field(headers, b"ARC-Message-Signature", fields, list(include),
+                             dkim.CanonicalizationPolicy.from_c_value(b"relaxed/relaxed"), key)
+    seal = b"ARC-Seal: i=1; a=rsa-sha256; cv=none; d=attack.test; s=arc; b="
+    relaxed = [dkim.canonicalization.Relaxed.canonicalize_headers([part]) for part in (
+        (b"ARC-Authentication-Results", results), tuple(signature.split(b":", 1)), tuple(seal.split(b":", 1)))]
+    data = b"".join(b":".join(pair) for [pair] in relaxed)
+    made = base64.b64encode(key.sign(hashlib.sha256(data.rstrip()).digest()))
+    return seal + made + b"\r\n" + signature + b"ARC-Authentication-Results:" + results
 
 
 # In front of a next hop.
