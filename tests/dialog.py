@@ -1,4 +1,5 @@
-"""Plays transcripts of SMTP dialogues: readable files, tests/dialogs/*.smtp.
+"""Plays transcripts of SMTP dialogues: readable files, tests/dialogs/*.smtp. Those in tests/dialogs/shell show limits and
+timeouts, which they set by name, that only the program has: test_dialogs_over_tls.py plays them.
 
     # a comment; the first ones say what the dialogue shows
     @ line_ends normalise       an option of the session: line_ends, hostname, early_data, auth_without_tls, or a limit by

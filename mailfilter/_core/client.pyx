@@ -137,7 +137,7 @@ cdef class Client:
         cdef bytes line = verb if args is None else verb + b" " + args
         cdef bytes name
         cdef int asked
-        if not is_one_line(line):
+        if not is_one_line(line) or not line.split(None, 1):
             raise ValueError("a command is one line of text")
         name = verb.upper()
         if name not in ASKED:

@@ -19,6 +19,7 @@ cdef class Dialogue:
     cdef readonly bint tls
     cdef readonly bytes authenticated
     cdef readonly Py_ssize_t errors
+    cdef readonly Py_ssize_t chunks
     cdef LineBuffer _in
     cdef WriteBuffer _out
     cdef ServerMachine _machine

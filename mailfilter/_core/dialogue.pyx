@@ -134,6 +134,7 @@ cdef class Dialogue:
         if self._machine.state == ST_CHUNKS:
             self._machine.step(CMD_BDAT)
             self._reception.chunk(self._chunk_bytes, self._chunk_last)
+            self.chunks += 1
             return None
         self._by_chunks = True
         return self._ask(EV_DATA, b"BDAT")

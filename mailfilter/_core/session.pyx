@@ -78,7 +78,7 @@ cdef class Session(Dialogue):
 
     hello: the name that the client gave in its last accepted HELO or EHLO, or None; proto: b"SMTP", or b"ESMTP" after
     EHLO. tls: whether TLS is active; authenticated: None, or who AUTH has shown the client to be (see reply).
-    errors: bad commands and refused AUTHs so far.
+    errors: bad commands and refused AUTHs so far. chunks: how often BDAT went on with a message, which no event tells.
     """
 
     def __init__(self, Limits limits=None, str line_ends="reject", bytes hostname=b"localhost", str early_data="refuse",

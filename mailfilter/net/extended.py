@@ -39,7 +39,7 @@ class Extended:
             offers.append(b"AUTH")
             if self.tls is not None or worker.auth_without_tls:
                 lines.append(" ".join(("AUTH", *(worker.policy.statics.get("authMechanisms") or _MECHANISMS))))
-        if self.remote[0] in worker.trusted:
+        if self.remote[0] in worker.trusted or self._xclient is not None:    # who speaks is the same as before
             offers += (b"XCLIENT", b"XFORWARD")
         if offers:
             self.session.offer(offers)

@@ -14,7 +14,7 @@ from functools import partial
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core import session as core
-from mailfilter._core.fsm import ST_CONNECT, ST_DATA
+from mailfilter._core.fsm import ST_CHUNKS, ST_CONNECT, ST_DATA
 from mailfilter.errors import PolicyError, TemporaryFailure
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
@@ -285,6 +285,8 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 return
             event = session.next_event()
             if event is None:
+                if session.chunks and self._too_many_chunks():
+                    continue
                 break
             kind = event.kind
             progress = True
@@ -316,7 +318,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 count_rejection(event.reply)
                 if self.log.level >= logs.DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
-        if progress or session.state == ST_DATA:
+        if progress or session.state == ST_DATA or session.state == ST_CHUNKS:
             self.deadlines.progress = self.worker.loop.time()
             if progress and self._slept:
                 self._progressed()
@@ -449,11 +451,6 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 self.budget.recipients += 1
         if kind == core.EV_DATA:
             self._goes_ahead()
-
-    def _goes_ahead(self):
-        """DATA was answered: when the message is to come, its clock runs."""
-        if self.session.state == ST_DATA:
-            self.deadlines.begin_message(self.worker.loop.time(), self.budget.octets)
 
     def _sorry(self):
         return b"4.3.0 Cannot process this now, try again later (" + self.session_id.encode() + b")"

@@ -7,7 +7,7 @@ Must not know: handlers, messages, JavaScript.
 """
 from mailfilter import log as logs
 from mailfilter import metrics
-from mailfilter._core.fsm import ST_DATA
+from mailfilter._core.fsm import ST_CHUNKS, ST_DATA
 from mailfilter.net import foreign
 from mailfilter.net.endings import ENDINGS, ending
 
@@ -44,7 +44,7 @@ class Restrained:
         """Is the client still in time? Looked at when a time could have passed, not at every input."""
         now, session = self.worker.loop.time(), self.session
         late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None,
-                                         session.state == ST_DATA, self.budget.octets)
+                                         session.state in (ST_DATA, ST_CHUNKS), self.budget.octets)
         if late is not None:
             if self._asked is None and self._held is None and not self.handshaking:
                 self._timer = None
@@ -71,6 +71,18 @@ class Restrained:
         if self._timer is not None and not self._closing:
             self._timer.cancel()
             self._timer = self.worker.loop.call_later(seconds, self._tick)
+
+    def _goes_ahead(self):
+        """DATA was answered: when the message is to come, its clock runs."""
+        if self.session.state == ST_DATA:
+            self.deadlines.begin_message(self.worker.loop.time(), self.budget.octets)
+
+    def _too_many_chunks(self):
+        """Commands that no event tells of count, too; whether the session ends for it now."""
+        if self.ended_by is None and 0 < self.limits.commands < self.budget.commands + self.session.chunks:
+            self._note_end("commands")
+            return self.ended_by is not None
+        return False
 
     def _is_foreign(self, event):
         """Whether an unknown command is one of another protocol, and one too many: the session ends then."""

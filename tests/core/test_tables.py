@@ -86,7 +86,12 @@ VERB_IDS = [row[1].decode() or "unknown" for row in VERBS]
 STATE_IDS = [fsm.STATE_NAMES[state] for state in WAY_TO]
 
 
-@pytest.mark.parametrize("offers", [(), ALL], ids=["nothing offered", "all offered"])
+OFFERS = [(), ALL, *((name,) for name in ALL), *(tuple(name for name in ALL if name != out) for out in ALL)]
+OFFER_IDS = ["nothing offered", "all offered",
+             *(f"{name.decode()} alone" for name in ALL), *(f"not {name.decode()}" for name in ALL)]
+
+
+@pytest.mark.parametrize("offers", OFFERS, ids=OFFER_IDS)
 @pytest.mark.parametrize("verb", range(command.CMD_COUNT), ids=VERB_IDS)
 @pytest.mark.parametrize("state", WAY_TO, ids=STATE_IDS)
 def test_every_command_in_every_state(state, verb, offers):
@@ -94,7 +99,7 @@ def test_every_command_in_every_state(state, verb, offers):
     before = running.transaction
     running.feed(LINES[verb] + b"\r\n")
     event = running.next_event()
-    meant = command.CMD_UNKNOWN if verb in OFFERED and not offers else verb
+    meant = command.CMD_UNKNOWN if verb in OFFERED and OFFERED[verb] not in offers else verb
     target = fsm.SERVER_TABLE.get((state, meant))
     if target is None:
         assert event.kind == session.EV_REJECTED
@@ -123,6 +128,86 @@ def test_every_command_in_every_state(state, verb, offers):
     if state in IN_TRANSACTION and target in IN_TRANSACTION:
         assert running.transaction is before
     assert running.closed == (target == fsm.ST_CLOSED)
+
+
+# What a client may say, and the extension that it belongs to. Each is tried with that extension said, withheld, and with all
+# others said, in every state.
+BELONGS = {
+    b"MAIL FROM:<a@b> SIZE=5": b"SIZE", b"MAIL FROM:<a@b> BODY=8BITMIME": b"8BITMIME",
+    b"MAIL FROM:<\xc3\xa4@b> SMTPUTF8": b"SMTPUTF8", b"MAIL FROM:<a@b> SMTPUTF8": b"SMTPUTF8",
+    b"MAIL FROM:<a@b> RET=HDRS": b"DSN", b"MAIL FROM:<a@b> ENVID=x": b"DSN", b"RCPT TO:<c@d> NOTIFY=NEVER": b"DSN",
+    b"RCPT TO:<c@d> ORCPT=rfc822;c@d": b"DSN", b"MAIL FROM:<a@b> BODY=BINARYMIME": b"BINARYMIME",
+    b"MAIL FROM:<a@b> PRDR": b"PRDR", b"MAIL FROM:<a@b> REQUIRETLS": b"REQUIRETLS", b"MAIL FROM:<a@b> AUTH=<>": b"AUTH",
+    b"BDAT 0": b"CHUNKING", b"AUTH PLAIN": b"AUTH", b"STARTTLS": b"STARTTLS", b"XCLIENT NAME=x": b"XCLIENT",
+    b"XFORWARD NAME=x": b"XFORWARD"}
+EXTENSIONS = sorted({*BELONGS.values(), b"PIPELINING", b"LIMITS", b"ENHANCEDSTATUSCODES"})
+
+
+def extended(state, said, withheld=()):
+    """A session in that state, whose EHLO was answered with these extensions, under TLS as far as that goes with STARTTLS."""
+    running = Session(auth_without_tls=True)
+    running.offer([name for name in ALL if name in said])
+    if b"REQUIRETLS" in said:
+        running.tls_started()
+    running.next_event()
+    running.reply(554 if state == fsm.ST_REFUSED else 220, [b"hello"])
+    lines = [name + (b" PLAIN" if name == b"AUTH" else b"") for name in said if name not in ALL or name == b"AUTH"]
+    lines += [b"-" + name for name in withheld]
+    for line in WAY_TO[state]:
+        running.feed(line + b"\r\n")
+        event = running.next_event()
+        if event.kind == session.EV_EHLO:
+            running.reply(250, [b"ok", *lines])
+        else:
+            answer(running, event)
+        running.next_event()
+    assert running.state == state
+    return running
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS, ids=bytes.decode)
+@pytest.mark.parametrize("line", BELONGS, ids=repr)
+@pytest.mark.parametrize("state", WAY_TO, ids=STATE_IDS)
+def test_every_extension_in_every_state(state, line, extension):
+    """Whether a parameter or command is taken depends on its own extension and on the state, and on no other extension."""
+    own = BELONGS[line]
+    for on in (True, False):
+        said = [name for name in EXTENSIONS if (name == extension) == on and not (name == b"STARTTLS" and b"REQUIRETLS" == own)]
+        if state == fsm.ST_CHUNKS and b"CHUNKING" in EXTENSIONS and b"CHUNKING" not in said:
+            said.append(b"CHUNKING")            # there is no other way into that state
+        if b"REQUIRETLS" in said and own == b"STARTTLS":
+            said.remove(b"REQUIRETLS")          # it needs TLS, and there is no STARTTLS then
+        withheld = [name for name in (b"CHUNKING", b"SIZE", b"PIPELINING", b"LIMITS") if name not in said]
+        running = extended(state, said, withheld)
+        there = set(running.announced)
+        if state not in (fsm.ST_REFUSED, fsm.ST_GREETED):
+            meant = {*said, *([b"8BITMIME"] if b"SMTPUTF8" in said else [])}
+            meant -= {b"BINARYMIME"} if b"CHUNKING" not in said else set()
+            meant -= {b"STARTTLS"} if running.tls else set()
+            assert there == meant
+        running.take_output()
+        running.feed(line + b"\r\n")
+        event = running.next_event()
+        verb = next(number for number, text in LINES.items() if text.split()[0] == line.split()[0])
+        possible = (state, verb) in fsm.SERVER_TABLE
+        output = running.take_output()
+        if line.startswith((b"XCLIENT", b"XFORWARD", b"STARTTLS", b"AUTH")):
+            if own not in said:
+                assert event.name == ("UNKNOWN" if (state, command.CMD_UNKNOWN) in fsm.SERVER_TABLE else "REJECTED")
+            elif possible and own == b"STARTTLS" and running.tls:
+                assert output.startswith(b"503 5.5.1")
+            else:
+                assert (event.name == line.split()[0].decode()) == possible, (event, output)
+        elif not possible:
+            assert event.name == "REJECTED" and output == b"503 5.5.1 Bad sequence of commands\r\n"
+        elif own == b"CHUNKING" and own not in there:
+            assert output == b"503 5.5.1 Bad sequence of commands\r\n"
+        elif own == b"CHUNKING":
+            assert event is None or event.name == "DATA"
+        elif own in there or own == b"SIZE":      # ours alone: it promises nothing that anybody else must keep
+            assert event.name == line.split()[0].decode(), output
+        else:
+            assert event.name == "REJECTED" and output[:3] in (b"555", b"553", b"501"), output
 
 
 @pytest.mark.parametrize("code", [450, 550])

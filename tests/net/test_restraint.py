@@ -129,6 +129,26 @@ def test_a_session_has_so_much_and_no_more(serve, limit, number, lines, codes):
     server.wait_for_log(f"ended by a limit limit={limit} client=127.0.0.1")
 
 
+@pytest.mark.parametrize("chunk", [b"BDAT 1\r\nx", b"BDAT 0\r\n"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_chunks_are_commands(serve, chunk, at_once):
+    server = serve(POLICY, limits={"commands": 6})
+    with Sender(server.port) as sender:
+        sender.hello()
+        assert talk(sender, b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>") == [250, 250]
+        if at_once:
+            sender.send(chunk * 50)
+        for _ in range(60):
+            if not at_once:
+                sender.send(chunk)
+            reply = sender.reply()
+            if reply.code != 250:
+                break
+        assert reply.raw == b"421 4.7.0 Too many commands in one session, closing\r\n"
+        assert sender.closed_by_server()
+    assert "messages=0" in server.wait_for_log(" session client=")
+
+
 def test_a_message_that_uses_up_the_session_s_bytes_is_not_taken(serve):
     server = serve(POLICY, limits={"session_bytes": 10_000})
     with Sender(server.port) as sender:
@@ -137,6 +157,13 @@ def test_a_message_that_uses_up_the_session_s_bytes_is_not_taken(serve):
         sender.send(b"A: b\r\n\r\n" + b"x" * 70 + b"\r\n" * 1 + (b"y" * 98 + b"\r\n") * 150)
         assert_ended(sender, b"421 4.7.0 Too much data in one session, closing")
     assert "accepted=0" in server.wait_for_log(" session client=")
+    with Sender(server.port) as sender:
+        sender.hello()
+        assert talk(sender, b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>") == [250, 250]
+        sender.send(b"BDAT 6000\r\n" + (b"y" * 98 + b"\r\n") * 60)
+        assert sender.reply().code == 250
+        sender.send(b"BDAT 6000 LAST\r\n" + (b"y" * 98 + b"\r\n") * 60)
+        assert_ended(sender, b"421 4.7.0 Too much data in one session, closing")
 
 
 # Deadlines.
@@ -156,11 +183,26 @@ def trickle(sender, data, stop):
     return thread
 
 
+ENVELOPE = [b"EHLO c", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>"]
+
+
 @pytest.mark.parametrize("timeouts, limits, lines, data, text", [
     ({"command": 0.4}, {}, [b"EHLO c"], b"NOOP " + b"x" * 1000, b"421 4.4.2 No command came for 0 seconds, closing"),
     ({"data_block": 0.4}, {"data_rate": 1000}, [b"EHLO c", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA"], b"x" * 1000,
      b"421 4.4.2 The message comes too slowly, closing"),
     ({"transaction": 0.4}, {"data_rate": 0}, [b"EHLO c", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA"], b"x" * 1000,
+     b"421 4.4.2 The transaction takes longer than 0 seconds, closing"),
+    # The same by BDAT: in one chunk, in many of one octet, in many of none, and in nothing but the next command.
+    ({"data_block": 0.4}, {"data_rate": 1000}, ENVELOPE, b"BDAT 1000\r\n" + b"x" * 1000,
+     b"421 4.4.2 The message comes too slowly, closing"),
+    ({"data_block": 0.4}, {"data_rate": 1000}, ENVELOPE, b"BDAT 1\r\nx" * 200,
+     b"421 4.4.2 The message comes too slowly, closing"),
+    ({"data_block": 0.4}, {"data_rate": 1000}, ENVELOPE, b"BDAT 0\r\n" * 200, b"421 4.4.2 The message comes too slowly, closing"),
+    ({"data_block": 0.4}, {"data_rate": 1000}, ENVELOPE, b"BDAT 0\r\nNOOP " + b"x" * 1000,
+     b"421 4.4.2 The message comes too slowly, closing"),
+    ({"data_block": 0.4}, {"data_rate": 0}, [*ENVELOPE, b"BDAT 0"], b"", b"421 4.4.2 Nothing came for 0 seconds, closing"),
+    ({"data_block": 0.4}, {"data_rate": 0}, ENVELOPE, b"BDAT 9\r\nx", b"421 4.4.2 Nothing came for 0 seconds, closing"),
+    ({"transaction": 0.4}, {"data_rate": 0}, ENVELOPE, b"BDAT 1\r\nx" * 200,
      b"421 4.4.2 The transaction takes longer than 0 seconds, closing"),
     ({"session": 0.4}, {}, [b"EHLO c"], b"NOOP " + b"x" * 1000, b"421 4.4.2 The session takes longer than 0 seconds, closing"),
 ])
@@ -172,12 +214,15 @@ def test_a_drop_now_and_then_does_not_keep_a_session(serve, timeouts, limits, li
         talk(sender, *lines)
         thread = trickle(sender, data, stop)
         try:
-            assert sender.reply().raw == text + b"\r\n"
+            while (reply := sender.reply()).text.endswith("octets received"):
+                pass
+            assert reply.raw == text + b"\r\n"
         finally:
             stop.set()
             thread.join()
     log = server.wait_for_log(" session client=")
-    assert "ended by a limit limit=" + next(iter(limits or timeouts), "") in log or "limit=transaction" in log
+    name = next(name for name, number in [*limits.items(), *timeouts.items()] if number)
+    assert f"ended by a limit limit={name}" in log
 
 
 def test_slow_clients_are_gone_and_others_do_not_notice(serve):
