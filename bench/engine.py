@@ -179,7 +179,8 @@ def memory(number, say, active):
 def beside(seconds, say):
     """Rows about what others notice of JavaScript that does not return."""
     say("others, while one session after the other loops for ever")
-    with systems.mailfilter("looping", LOOPING, "--limit", f"slice_ms={SLICE_MS}") as server:
+    unlimited = [word for name in ("transactions", "commands", "lag_ms") for word in ("--limit", f"{name}=0")]
+    with systems.mailfilter("looping", LOOPING, "--limit", f"slice_ms={SLICE_MS}", *unlimited) as server:
         quiet, _ = held.beside(server.port, seconds, 10)
         busy, ended = held.beside(server.port, seconds, 10, b"loop")
 
