@@ -7,11 +7,6 @@
 
     var IDENTITY = Symbol('what another session must want to use this connection');
     var HELLO = Symbol('the reply to EHLO');
-    /* The extension that each parameter of MAIL and RCPT belongs to. */
-    var NEEDS = {
-        SIZE: 'SIZE', BODY: '8BITMIME', SMTPUTF8: 'SMTPUTF8', REQUIRETLS: 'REQUIRETLS', RET: 'DSN', ENVID: 'DSN', NOTIFY: 'DSN',
-        ORCPT: 'DSN', AUTH: 'AUTH', PRDR: 'PRDR'
-    };
     var SmtpClient = global.SmtpClient;
 
     function refused(response) {
@@ -124,35 +119,21 @@
         return response;
     };
 
-    /* The parameters that the next hop takes, and the refusal of what it would have to take. */
-    function parametersFor(client, path, offers) {
-        var text = '', keyword, value;
+    /* MAIL or RCPT as the next hop takes it: the program knows what it offers. */
+    function pass(client, verb, path) {
+        var given = [], keyword, value;
         for (keyword in path.params) {
             value = path.params[keyword];
-            if (keyword === 'BODY' && String(value).toUpperCase() === 'BINARYMIME' ? offers('BINARYMIME') && offers('CHUNKING') :
-                    offers(NEEDS[keyword])) {
-                text += ' ' + keyword + (value === true ? '' : '=' + value);
+            if (value !== undefined && value !== null && value !== false) {
+                given[given.length] = keyword;
+                given[given.length] = value === true ? null : String(value);
             }
         }
-        return text;
-    }
-
-    function offersOf(client) {
-        var flat = host.now('client.extensions', host.connectionOf(client)), found = {}, i;
-        for (i = 0; i < flat.length; i += 2) {
-            found[flat[i]] = true;
-        }
-        return function (keyword) {
-            return keyword !== undefined && found[keyword] === true;
-        };
+        return host.received(host.wait('client.envelope', host.connectionOf(client), verb, String(path), given));
     }
 
     function refusal(code, text) {
         return new global.SmtpResponse(code, text);
-    }
-
-    function needsUtf8(path) {
-        return /[^\x00-\x7f]/.test(path.toString());
     }
 
     /**
@@ -165,18 +146,7 @@
      * @returns {SmtpResponse} the next hop's reply, or that refusal
      */
     SmtpClient.prototype.mail = function (path) {
-        var offers = offersOf(this), params = path.params, body = params.BODY === undefined ? '' : String(params.BODY).toUpperCase();
-        if ((params.SMTPUTF8 || needsUtf8(path)) && !offers('SMTPUTF8')) {
-            return refusal(550, '5.6.7 The next server does not take internationalised addresses');
-        }
-        if (params.REQUIRETLS && !(offers('REQUIRETLS') && this.tls !== null && this.tls.verified)) {
-            return refusal(550, '5.7.30 The next server does not do REQUIRETLS');
-        }
-        if (body === 'BINARYMIME' && !(offers('BINARYMIME') && offers('CHUNKING'))) {
-            return refusal(554, '5.6.3 The next server does not take binary messages');
-        }
-        this.sendCommand('MAIL', 'FROM:' + path + parametersFor(this, path, offers));
-        return this.readResponse();
+        return pass(this, 'MAIL', path);
     };
 
     /**
@@ -185,12 +155,7 @@
      * @returns {SmtpResponse}
      */
     SmtpClient.prototype.rcpt = function (path) {
-        var offers = offersOf(this);
-        if (needsUtf8(path) && !offers('SMTPUTF8')) {
-            return refusal(550, '5.6.7 The next server does not take internationalised addresses');
-        }
-        this.sendCommand('RCPT', 'TO:' + path + parametersFor(this, path, offers));
-        return this.readResponse();
+        return pass(this, 'RCPT', path);
     };
 
     /**

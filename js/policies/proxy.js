@@ -16,6 +16,7 @@ var nextHop = Sys.setting('nextHop').match(/^(unix:.+|\[[^\]]+\]|[^:]+)(?::(\d+)
 if (!nextHop) {
     throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
 }
+var nextHost = nextHop[1].replace(/^\[|\]$/g, ''), nextPort = nextHop[2] === undefined ? 25 : Number(nextHop[2]);
 var addReceived = Sys.setting('received', true);
 var tls = {
     mode: Sys.setting('nextHopTls', 'off'), ca: Sys.setting('nextHopCa', '') || null,
@@ -56,8 +57,7 @@ SmtpServer.prototype.relayCmd = function (verb, args) {
 /* Connects, and gives the greeting. */
 SmtpServer.prototype.openNextHop = function () {
     this.left = false;
-    this.smtpClient = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]),
-        options);
+    this.smtpClient = new SmtpClient(nextHost, nextPort, options);
     return this.withNextHop(function (client) {
         client.connect();
         return client.readResponse();

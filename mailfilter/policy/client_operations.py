@@ -8,10 +8,11 @@ from mailfilter.errors import MailfilterError, ServiceUnavailable
 from mailfilter.mail.octets import octets
 from mailfilter.mail.xtext import xtext
 from mailfilter.policy.message_operations import message_of, outgoing_chunks
+from mailfilter.policy.onward import refusal_of, suited
 from mailfilter.policy.operation import PENDING
 
-__all__ = ["answer", "chunks", "close", "command", "connect", "extensions", "hop_of", "impersonate", "keep", "message",
-           "recipients", "reply", "response", "reuse", "spoil", "starttls", "way"]
+__all__ = ["answer", "chunks", "close", "command", "connect", "envelope", "extensions", "hop_of", "impersonate", "keep",
+           "message", "recipients", "reply", "response", "reuse", "spoil", "starttls", "way"]
 
 NEXT_HOPS_LIMIT = 32
 """Connections of one session to next hops at one time."""
@@ -96,6 +97,19 @@ def reply(context, waiting, handle):
         return response(answer)
     waiting.on_cancel = hop.stop_receiving
     return PENDING
+
+
+def envelope(context, waiting, handle, verb, path, parameters):
+    """Send MAIL or RCPT with those of the client's parameters that the next hop offers; its reply, or the refusal of what it
+    would have to take. parameters: [keyword, value or null, …]."""
+    hop = hop_of(context, handle)
+    given = {keyword: parameters[i + 1] for i, keyword in enumerate(parameters) if not i & 1} if parameters else parameters
+    refusal = refusal_of(hop, path, given)
+    if refusal is not None:
+        return refusal
+    words = b"FROM:" if verb == "MAIL" else b"TO:"
+    hop.command(octets(verb), words + octets(path) + (octets(suited(hop.extensions, given)) if given else b""))
+    return reply(context, waiting, handle)
 
 
 def extensions(context, handle):

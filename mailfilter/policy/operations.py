@@ -18,6 +18,7 @@ from mailfilter.policy import session_operations as session
 from mailfilter.policy import sql_operations as sql
 from mailfilter.policy import system_operations as system
 from mailfilter.policy import together_operations as together
+from mailfilter.policy import trace_operations as trace
 from mailfilter.policy.operation import Operation
 
 __all__ = ["AT_ONCE", "LOADING", "OPERATIONS", "WAITED_FOR"]
@@ -34,7 +35,7 @@ OPERATIONS = (
     Operation("sys.setting", system.setting, (str,), loading=True),
     Operation("sys.user", system.user, loading=True),
     Operation("sys.hostname", system.hostname, loading=True),
-    Operation("sys.date", system.date),
+    Operation("trace.received", trace.received, (str, OPTIONAL_TEXT, OPTIONAL_TEXT, str, str, str, OPTIONAL_TEXT)),
     Operation("clock.now", system.clock, loading=True),
     Operation("clock.monotonic", system.monotonic, loading=True),
     Operation("random.number", system.random_number, loading=True),
@@ -67,6 +68,7 @@ OPERATIONS = (
     Operation("client.command", client.command, (NUMBER, str, OPTIONAL_TEXT), effects=True),
     Operation("client.reply", client.reply, (NUMBER,), waits=True,
               deadline="greeting, hello, mail, rcpt, data, data_end, reset or quit, by the command"),
+    Operation("client.envelope", client.envelope, (NUMBER, str, str, list), waits=True, effects=True, deadline="mail, rcpt"),
     Operation("client.extensions", client.extensions, (NUMBER,)),
     Operation("client.recipients", client.recipients, (NUMBER,)),
     Operation("client.starttls", client.starttls, (NUMBER, dict), waits=True, effects=True, deadline="hello, tls_handshake"),

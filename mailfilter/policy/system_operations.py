@@ -7,14 +7,13 @@ import pwd
 import random
 import sys
 import time
-from email.utils import formatdate
 
 from mailfilter._core.address import PathError, parse_path
 from mailfilter._core.heap import UNDEFINED
 from mailfilter.mail.octets import octets
 from mailfilter.services import passwords
 
-__all__ = ["clock", "date", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
+__all__ = ["clock", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
            "print_text", "random_number", "setting", "tls", "user",
            "verify_password"]
 
@@ -61,11 +60,6 @@ def user(context):
 def hostname(context):
     """Our own name."""
     return context.hostname
-
-
-def date(context):
-    """Now, as RFC 5322 §3.3 writes it, with the time zone's name as a comment."""
-    return f"{formatdate(localtime=True)} ({time.strftime('%Z')})"
 
 
 def clock(context):

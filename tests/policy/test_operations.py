@@ -57,6 +57,6 @@ def test_errors_on_purpose_reach_the_policy_by_name():
 def test_a_session_has_only_so_many_operations():
     context = context_of(operations=3)
     for _ in range(3):
-        context.charge("sys.date")
+        context.charge("session.tls")
     with pytest.raises(HostError, match="used up its 3 operations"):
-        context.charge("sys.date")
+        context.charge("session.tls")
