@@ -368,6 +368,14 @@ interface SmtpTimeouts {
     store?: number | string;
     /** The answer of an HTTP server, with all redirects. Default 10. */
     http?: number | string;
+    /** clamd's verdict. Default 60. */
+    clamav?: number | string;
+    /** spamd's verdict. Default 60. */
+    spamassassin?: number | string;
+    /** The verdict of Rspamd. Default 30. */
+    rspamd?: number | string;
+    /** All that a milter says to one message. Default 60. */
+    milter?: number | string;
     /** After so long without anything to do, a session's JavaScript memory is given back until the client speaks. Default 3. */
     idle_heap?: number | string;
     /** What running transactions get after SIGTERM. Default 30. */
@@ -605,6 +613,153 @@ declare class SmtpHeader {
     refold(width?: number): void;
     /** The value in one line, encoded words (RFC 2047) decoded: as it is meant to be read. */
     decoded(): string;
+}
+
+/** What all scanners take. */
+interface ScannerOptions {
+    /** Seconds for one answer; by default the timeout of its name. */
+    timeout?: number;
+    /** What happens when it is away. Default `'tempfail'`: the client is asked to come again. */
+    away?: 'tempfail' | 'accept' | 'throw';
+}
+
+/** Viruses, found by ClamAV's clamd. */
+declare class ClamAV {
+    /** @param host a name, an address, or `"unix:/path"` @param port default 3310 */
+    constructor(host: string, port?: number | null, options?: ScannerOptions);
+    /** Where clamd is. */
+    host: string;
+    /** And at which port. */
+    port: number;
+    /** Octets; larger messages are not sent. Default 104857600. */
+    MAX_MESSAGE_LEN: number;
+    /** Has a message scanned as it would leave. Null: too big, or clamd is away and that is accepted. Waits. */
+    scan(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): ClamAVVerdict | null;
+}
+
+/** What clamd says. */
+interface ClamAVVerdict {
+    /** As `"ClamAV 1.4.6"`. */
+    progver: string;
+    /** Version of its signatures; 0 when it has none to tell. */
+    dbver: number;
+    /** Their date, or `""`. */
+    dbdate: string;
+    /** Whether something was found. */
+    found: boolean;
+    /** What was found. */
+    name?: string;
+}
+
+/** How much a message looks like spam, by SpamAssassin's spamd. */
+declare class SpamAssassin {
+    /** @param host a name, an address, or `"unix:/path"` @param port default 783 @param user whose preferences count; default `Sys.user` */
+    constructor(host: string, port?: number | null, user?: string | null, options?: ScannerOptions);
+    /** Where spamd is. */
+    host: string;
+    /** And at which port. */
+    port: number;
+    /** Whose preferences count. */
+    user: string;
+    /** Octets; larger messages are not sent. Default 2097152. */
+    MAX_MESSAGE_LEN: number;
+    /** Has a message judged as it would leave. Null: too big, or spamd is away and that is accepted. Waits. */
+    scan(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): SpamAssassinVerdict | null;
+    /** Has a message marked as spamd's configuration says; gives the message as it is then. Null as with `scan`. Waits. */
+    modify(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null):
+        { spam: boolean, score: number, required: number, headers: SmtpHeader[], body: SmtpBody } | null;
+}
+
+/** What spamd says. Those marked with `?` are there with the report of six lines, `tests` always (then not enumerable). */
+interface SpamAssassinVerdict {
+    /** Whether it takes the message for spam. */
+    spam: boolean;
+    /** The sum of all tests. */
+    score: number;
+    /** From here on it is spam. */
+    required: number;
+    /** The tests that hit. */
+    tests: Array<{ name: string, score: number, description: string }>;
+    /** The report, as spamd wrote it. */
+    report: string;
+    /** spamd's host. */
+    hostname?: string;
+    /** SpamAssassin's version. */
+    version?: string;
+    /** And what follows it. */
+    subversion?: string;
+    /** Version of the rules. */
+    rulesversion?: string;
+    /** Probability that it is spam, 0 to 1. */
+    bayes?: number;
+    /** `NAME=score,...` */
+    testsscores?: string;
+}
+
+/** What Rspamd would do with a message. */
+declare class Rspamd {
+    /** @param host a name, an address, or `"unix:/path"` @param port default 11333 */
+    constructor(host: string, port?: number | null, options?: RspamdOptions);
+    /** Where it is. */
+    host: string;
+    /** And at which port. */
+    port: number;
+    /** Octets; larger messages are not sent. Default 52428800. */
+    MAX_MESSAGE_LEN: number;
+    /** Has a message judged as it would leave; it is told envelope, TLS and who is authenticated. Null: too big, or away. Waits. */
+    check(server: SmtpServer, headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): RspamdVerdict | null;
+}
+
+/** How Rspamd is asked. */
+interface RspamdOptions extends ScannerOptions {
+    /** Of its worker. */
+    password?: string;
+    /** Settings for this policy, as its protocol has them: scores, actions, groups. */
+    settings?: { [name: string]: any };
+    /** Settings that Rspamd has, by their name. */
+    settingsId?: string;
+    /** Flags of its protocol. */
+    flags?: string[];
+    /** More headers for its request. */
+    headers?: { [name: string]: string };
+}
+
+/** What Rspamd says. */
+interface RspamdVerdict {
+    /** `no action`, `greylist`, `add header`, `rewrite subject`, `soft reject`, `reject`, or one of its configuration's. */
+    action: string;
+    /** The sum of all symbols. */
+    score: number;
+    /** What is rejected has this score. */
+    required: number;
+    /** Whether it did not look. */
+    skipped: boolean;
+    /** The symbols that hit. */
+    symbols: { [name: string]: { score: number, description: string, options: string[] } };
+    /** URLs in the message. */
+    urls: string[];
+    /** Addresses in the message. */
+    emails: string[];
+    /** Texts for replies, as `smtp_message`. */
+    messages: { [name: string]: string };
+    /** The subject it would give the message. */
+    subject: string | null;
+    /** Values of DKIM-Signature fields it has made. */
+    dkim: string[];
+    /** Headers to add: name, value, place (-1: at the end). */
+    add: Array<[name: string, value: string, place: number]>;
+    /** Headers to remove: name, and which one (0: all). */
+    remove: Array<[name: string, place: number]>;
+    /** Recipients to add. */
+    addRecipients: string[];
+    /** Recipients to remove. */
+    removeRecipients: string[];
+    /** Another sender. */
+    sender: string | null;
+    /** What its milter headers say instead of the action. */
+    reject: string | null;
+    /** Makes its changes in the headers: removes, adds, subject, DKIM-Signature. */
+    apply(headers: SmtpHeader[]): void;
 }
 
 /** The body of the message that `smtpData` is about. It is kept by the program and is gone when `smtpData` has ended. */

@@ -139,7 +139,8 @@ class Timeouts(_Numbers):
 
     The DNS: `dns` (one look-up, with all its tries).
 
-    Services outside, each for one answer where the policy does not say otherwise: `sql`, `store`, `http`.
+    Services outside, each for one answer where the policy does not say otherwise: `sql`, `store`, `http`,
+    `clamav`, `spamassassin`, `rspamd`, `milter`.
 
     JavaScript: `idle_heap` (a session that has waited so long gives the pages of its heap back until the client speaks).
 
@@ -169,6 +170,10 @@ class Timeouts(_Numbers):
     sql: float = 10.0
     store: float = 2.0
     http: float = 10.0
+    clamav: float = 60.0
+    spamassassin: float = 60.0
+    rspamd: float = 30.0
+    milter: float = 60.0
     idle_heap: float = 3.0
     shutdown: float = 30.0
 

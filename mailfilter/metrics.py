@@ -56,7 +56,7 @@ HANDLERS = ("smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPre
 COMMANDS = ("CONNECT", "HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS", "AUTH",
             "UNKNOWN", "other")
 
-SERVICES = ("sql", "store", "http")
+SERVICES = ("sql", "store", "http", "clamav", "spamassassin", "rspamd", "milter")
 
 TABLE = (
     Metric("connections_total", COUNTER, "Connections by clients that were taken.", "connections"),

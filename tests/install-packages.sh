@@ -30,7 +30,7 @@ while read -r package probe; do
     case $package in
         '' | '#'*) continue ;;
         postfix | swaks | msmtp | curl | netcat-openbsd | haproxy | nodejs | npm | libmail-dkim-perl | \
-        postgresql | mariadb-server | redis-server) [ "$need" = test ] || continue ;;
+        postgresql | mariadb-server | redis-server | clamav-daemon | spamassassin | spamd | rspamd | opendkim | opendkim-tools) [ "$need" = test ] || continue ;;
     esac
     present "$probe" || missing="$missing $package"
 done < "$here/debian-packages.txt"
@@ -42,6 +42,8 @@ if [ -n "$missing" ]; then
         # Without a configuration of its own Postfix installs quietly and starts no service.
         if command -v debconf-set-selections >/dev/null 2>&1; then
             echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
+            # The tests bring a signature of their own; nothing is to be downloaded.
+            echo "clamav-freshclam clamav-freshclam/autoupdate_freshclam select manual" | debconf-set-selections
         fi
         # shellcheck disable=SC2086
         if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \

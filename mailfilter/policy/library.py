@@ -15,7 +15,8 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
          "body.js", "parts.js", "sys.js", "inspect.js", "together.js", "client.js", "client_extensions.js", "client_steps.js",
          "routes.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
-         "outside.js", "sql.js", "jdbc.js", "server.js", "received.js", "auth.js", "modules.js", "engine.js")
+         "outside.js", "sql.js", "jdbc.js", "clamav.js", "spamassassin.js", "rspamd.js",
+         "server.js", "received.js", "auth.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
 ON_DEMAND = {
@@ -35,6 +36,9 @@ ON_DEMAND = {
     "dns.js": frozenset(("Dns",)),
     "dnsbl.js": frozenset(("Dnsbl",)),
     "dkim.js": frozenset(("Dkim",)),
+    "clamav.js": frozenset(("ClamAV",)),
+    "spamassassin.js": frozenset(("SpamAssassin",)),
+    "rspamd.js": frozenset(("Rspamd",)),
     "jdbc.js": frozenset(("DriverManager", "Statement", "PreparedStatement", "ResultSet")),
     "arc.js": frozenset(("Arc",)),
     "authresults.js": frozenset(("AuthResults",)),
@@ -43,7 +47,7 @@ ON_DEMAND = {
 }
 
 ON_DEMAND["sql.js"] = ON_DEMAND["jdbc.js"] | frozenset(("Sql",))
-ON_DEMAND["outside.js"] = ON_DEMAND["sql.js"]
+ON_DEMAND["outside.js"] = ON_DEMAND["sql.js"] | ON_DEMAND["clamav.js"] | ON_DEMAND["spamassassin.js"] | ON_DEMAND["rspamd.js"]
 ON_DEMAND["routes.js"] = frozenset(("SmtpRoutes",))
 ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
     "open hello mail rcpt transfer prefersChunks quit release".split())

@@ -13,6 +13,7 @@ from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import mime_operations as mime
 from mailfilter.policy import module_operations as modules
+from mailfilter.policy import scanner_operations as scanner
 from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import session_operations as session
 from mailfilter.policy import sql_operations as sql
@@ -117,6 +118,14 @@ OPERATIONS = (
               failure="as `away` says"),
     Operation("sql.end", sql.end, (NUMBER, bool, NUMBER, str), waits=True, effects=True, deadline="sql, or as asked",
               failure="as `away` says; a rollback never fails"),
+    Operation("clamav.scan", scanner.clamav, (str, NUMBER, list, BODY, NUMBER, NUMBER, str), waits=True,
+              deadline="clamav, or as asked", failure="as `away` says"),
+    Operation("spamassassin.scan", scanner.spamassassin, (str, NUMBER, str, list, BODY, NUMBER, NUMBER, str), waits=True,
+              deadline="spamassassin, or as asked", failure="as `away` says"),
+    Operation("spamassassin.modify", scanner.spamassassin_modify, (str, NUMBER, str, list, BODY, NUMBER, NUMBER, str), waits=True,
+              deadline="spamassassin, or as asked", failure="as `away` says"),
+    Operation("rspamd.check", scanner.rspamd, (str, NUMBER, list, list, BODY, NUMBER, NUMBER, str), waits=True,
+              deadline="rspamd, or as asked", failure="as `away` says"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -203,7 +203,7 @@ PROBE = """
     void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
     void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Dns, Dnsbl, Spf,
-          SpfServer, SpfResponse, require];
+          SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
@@ -212,6 +212,7 @@ PROBE = """
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype), SmtpRoutes: names(SmtpRoutes.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
+        ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
         Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
         Statement: names(Statement.prototype), ResultSet: names(ResultSet.prototype),
         PreparedStatement: names(PreparedStatement.prototype).concat(names(Statement.prototype)),
@@ -220,6 +221,9 @@ PROBE = """
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
+        ClamAV: names(new ClamAV('x')).filter(function (name) { return name !== 'options'; }),
+        SpamAssassin: names(new SpamAssassin('x')).filter(function (name) { return name !== 'options'; }),
+        Rspamd: names(new Rspamd('x')).filter(function (name) { return name !== 'options' && name !== 'facts'; }),
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
         SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
@@ -257,7 +261,7 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
-           "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
+           "ClamAV", "SpamAssassin", "Rspamd", "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 
 

@@ -265,6 +265,7 @@ PROBE = """
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpRoutes: names(SmtpRoutes),
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
+            ClamAV: names(ClamAV), SpamAssassin: names(SpamAssassin), Rspamd: names(Rspamd),
             Sql: Object.keys(Sql).concat(Object.keys(Object.getPrototypeOf(Sql.connect('sqlite:/x')))),
             DriverManager: Object.keys(DriverManager), Connection: Object.keys(Connection.prototype),
             Statement: Object.keys(Statement.prototype), PreparedStatement: Object.keys(PreparedStatement.prototype),
@@ -297,6 +298,7 @@ def test_every_global_has_its_section(api):
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
                                   "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
+                                  "ClamAV", "SpamAssassin", "Rspamd",
                                   "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)

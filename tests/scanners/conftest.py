@@ -1,0 +1,77 @@
+"""A server whose policy scans, and messages for it."""
+import json
+import smtplib
+
+import pytest
+
+POLICY = """
+function ask(kind, server) {
+    var options = {timeout: +Sys.setting('seconds', '20'), away: server.away}, host = Sys.setting('host', '127.0.0.1');
+    var port = +Sys.setting('port', '0') || null;
+    switch (kind) {
+    case 'clamav': return new ClamAV(host, port, options);
+    case 'spamassassin': return new SpamAssassin(host, port, null, options);
+    case 'rspamd': return new Rspamd(host, port, options);
+    }
+}
+function told(value) { return new SmtpResponse(550, JSON.stringify(value, null, 1).split('\\n')); }
+SmtpServer.prototype.smtpMail = function () { return new SmtpResponse(250, 'ok'); };
+SmtpServer.prototype.smtpRcpt = function (path) {
+    this.away = path.mailbox.domain.split('.')[0];
+    this.how = path.mailbox.local;
+    return new SmtpResponse(250, 'ok');
+};
+SmtpServer.prototype.smtpData = function (headers, body) {
+    var scanner, result;
+    if (!body) { return null; }
+    if (this.how === 'nothing') { return told('nothing'); }
+    scanner = ask(Sys.setting('kind'), this);
+    if (this.how === 'small') { scanner.MAX_MESSAGE_LEN = 10; }
+    try {
+        if (this.how === 'modify') {
+            result = scanner.modify(headers, body);
+            return told([result.spam, result.headers.map(String), result.body.text()]);
+        }
+        result = scanner.check ? scanner.check(this, headers, body) : scanner.scan(headers, body);
+        if (this.how === 'apply') {
+            result.apply(headers);
+            return told(headers.map(String));
+        }
+        if (this.how === 'tests') { return told(result.tests); }
+    } catch (error) {
+        return told(error.name + ': ' + error.message);
+    }
+    return told(result);
+};
+"""
+
+
+class Asker:
+    """Sends messages to a server with that policy; what it answers."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def __call__(self, message, how="scan", away="tempfail", sender="a@example.net"):
+        """What the policy has told, or the text of the reply when it was no 550."""
+        with smtplib.SMTP("127.0.0.1", self.server.port, timeout=40) as client:
+            client.ehlo("client.example")
+            client.mail(sender)
+            client.rcpt(f"{how}@{away}.example")
+            code, text = client.data(message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        return json.loads(text) if code == 550 else f"{code} {text.decode()}"
+
+
+@pytest.fixture
+def asker(serve):
+    """asker(kind, port, **settings): an Asker of a new server."""
+    def make(kind, port=0, **settings):
+        return Asker(serve(POLICY, settings={"kind": kind, "port": port, **settings}))
+    return make
+
+
+@pytest.fixture(scope="module")
+def asker_module(serve_module):
+    def make(kind, port=0, **settings):
+        return Asker(serve_module(POLICY, settings={"kind": kind, "port": port, **settings}))
+    return make
