@@ -4,6 +4,8 @@
 (function (host, global) {
     'use strict';
 
+    var OPTIONS = Symbol('options');
+
     /**
      * @param {string} address  a name, an address, or "unix:/path"
      * @param {number} [port=3310]
@@ -13,7 +15,7 @@
         this.host = String(address);
         this.port = port === undefined || port === null ? 3310 : Number(port);
         options = options || {};
-        host.define(this, 'options', [host.secondsOf(options), host.awayOf(options)]);
+        this[OPTIONS] = [host.secondsOf(options), host.awayOf(options)];
     }
 
     /** Larger messages are not sent: octets. An instance may have a number of its own. */
@@ -30,7 +32,7 @@
         var row, verdict;
         host.needMessage('scan', headers, body);
         row = host.wait('clamav.scan', this.host, this.port, host.outgoingHeaders(headers), host.bodyReference(body),
-            Number(this.MAX_MESSAGE_LEN), this.options[0], this.options[1]);
+            Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
         if (row === null) {
             return null;
         }

@@ -1661,6 +1661,9 @@ interface MailfilterLibrary {
     Connection: typeof Connection;
     Dkim: typeof Dkim;
     Dmarc: typeof Dmarc;
+    ClamAV: typeof ClamAV;
+    SpamAssassin: typeof SpamAssassin;
+    Rspamd: typeof Rspamd;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
     DriverManager: typeof DriverManager;

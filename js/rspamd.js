@@ -4,6 +4,8 @@
 (function (host, global) {
     'use strict';
 
+    var OPTIONS = Symbol('options'), FACTS = Symbol('facts');
+
     /**
      * @param {string} address  a name, an address, or "unix:/path"
      * @param {number} [port=11333]  of its worker "normal", or of its proxy
@@ -14,22 +16,22 @@
         options = options || {};
         this.host = String(address);
         this.port = port === undefined || port === null ? 11333 : Number(port);
-        host.define(this, 'options', [host.secondsOf(options), host.awayOf(options)]);
-        host.define(this, 'facts', []);
+        this[OPTIONS] = [host.secondsOf(options), host.awayOf(options)];
+        this[FACTS] = [];
         if (options.password !== undefined) {
-            this.facts.push('Password', String(options.password));
+            this[FACTS].push('Password', String(options.password));
         }
         if (options.settings !== undefined) {
-            this.facts.push('Settings', JSON.stringify(options.settings));
+            this[FACTS].push('Settings', JSON.stringify(options.settings));
         }
         if (options.settingsId !== undefined) {
-            this.facts.push('Settings-ID', String(options.settingsId));
+            this[FACTS].push('Settings-ID', String(options.settingsId));
         }
         if (options.flags !== undefined) {
-            this.facts.push('Flags', options.flags.map(String).join(','));
+            this[FACTS].push('Flags', options.flags.map(String).join(','));
         }
         for (var name in options.headers || {}) {
-            this.facts.push(name, String(options.headers[name]));
+            this[FACTS].push(name, String(options.headers[name]));
         }
     }
 
@@ -75,8 +77,8 @@
     Rspamd.prototype.check = function (server, headers, body) {
         var said;
         host.needMessage('check', headers, body);
-        said = host.wait('rspamd.check', this.host, this.port, factsOf(server).concat(this.facts), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this.options[0], this.options[1]);
+        said = host.wait('rspamd.check', this.host, this.port, factsOf(server).concat(this[FACTS]), host.outgoingHeaders(headers),
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
         if (said === null) {
             return null;
         }

@@ -4,6 +4,8 @@
 (function (host, global) {
     'use strict';
 
+    var OPTIONS = Symbol('options');
+
     /**
      * @param {string} address  a name, an address, or "unix:/path"
      * @param {number} [port=783]
@@ -15,7 +17,7 @@
         this.port = port === undefined || port === null ? 783 : Number(port);
         this.user = user === undefined || user === null ? global.Sys.user : String(user);
         options = options || {};
-        host.define(this, 'options', [host.secondsOf(options), host.awayOf(options)]);
+        this[OPTIONS] = [host.secondsOf(options), host.awayOf(options)];
     }
 
     /** Larger messages are not sent: octets. An instance may have a number of its own. */
@@ -37,7 +39,7 @@
         var row, verdict, six, tests;
         host.needMessage('scan', headers, body);
         row = host.wait('spamassassin.scan', this.host, this.port, user(this), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this.options[0], this.options[1]);
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
         if (row === null) {
             return null;
         }
@@ -82,7 +84,7 @@
         var row;
         host.needMessage('modify', headers, body);
         row = host.wait('spamassassin.modify', this.host, this.port, user(this), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this.options[0], this.options[1]);
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
         if (row === null) {
             return null;
         }

@@ -88,7 +88,8 @@ class Spamd(Scanner):
         else:
             lines += ["clear_report_template", "report Content analysis details:   (_SCORE_ points, _REQD_ required)", "report",
                       'report " pts rule name              description"',
-                      "report  ---- ---------------------- --------------------------------------------------", "report _SUMMARY_"]
+                      "report  ---- ---------------------- --------------------------------------------------",
+                      "report _SUMMARY_"]
         self.write("rules/local.cf", "\n".join(lines) + "\n")
         self.write("site/init.pre", "loadplugin Mail::SpamAssassin::Plugin::Check\n")
         self.write("site/tlds.cf", "util_rb_tld com net org example\n")
@@ -113,13 +114,15 @@ rspamd_config:register_symbol{name = 'FACTS', score = 0.1, group = 'own', callba
   local from = task:get_from(1) or {}
   local tls = task:get_request_header('TLS-Version')
   task:set_milter_reply{add_headers = {['X-Facts'] = {value = 'seen', order = 1}}, remove_headers = {['X-Old'] = 0}}
-  return true, 1.0, 'ip=' .. tostring(task:get_from_ip()), 'helo=' .. tostring(task:get_helo()), 'user=' .. tostring(task:get_user()),
-    'from=' .. tostring(from[1] and from[1].addr), 'rcpts=' .. tostring(#rcpt), 'tls=' .. tostring(tls)
+  return true, 1.0, 'ip=' .. tostring(task:get_from_ip()), 'helo=' .. tostring(task:get_helo()),
+    'user=' .. tostring(task:get_user()), 'from=' .. tostring(from[1] and from[1].addr),
+    'rcpts=' .. tostring(#rcpt), 'tls=' .. tostring(tls)
 end}
 """)
         self.write("rspamd.conf", f"""
 options {{ pidfile = "{self.folder}/pid"; dns {{ nameserver = ["127.0.0.1:9"]; timeout = 10ms; retransmits = 0; }}
-  tempdir = "{self.folder}"; filters = ""; local_addrs = []; cache_file = "{self.folder}/cache"; dynamic_conf = "{self.folder}/dyn";
+  tempdir = "{self.folder}"; filters = ""; local_addrs = []; cache_file = "{self.folder}/cache";
+  dynamic_conf = "{self.folder}/dyn";
   enable_test_patterns = true; }}
 logging {{ type = "console"; level = "warning"; }}
 worker {{ type = "normal"; bind_socket = "127.0.0.1:{self.port}"; count = 1; }}

@@ -48,7 +48,7 @@ def _user(text):
 
 
 def spamassassin(context, waiting, host, port, user, headers, body, most, seconds, away):
-    """[spam, score, required, report, six lines or null, [[test, score, description], …]]; null for a message that is too big."""
+    """[spam, score, required, report, six lines or null, [[test, score, description], …]]; null for too big a one."""
     outgoing = _outgoing(context, headers, body, most)
     if outgoing is None:
         return None
@@ -63,7 +63,7 @@ def spamassassin(context, waiting, host, port, user, headers, body, most, second
 
 
 def spamassassin_modify(context, waiting, host, port, user, headers, body, most, seconds, away):
-    """[spam, score, required, [name, [line, …], …] of the header, number and length of the body] of the message that comes back."""
+    """[spam, score, required, [name, [line, …], …] of the header, number and length of the body] of what comes back."""
     outgoing = _outgoing(context, headers, body, most)
     if outgoing is None:
         return None
@@ -75,7 +75,8 @@ def spamassassin_modify(context, waiting, host, port, user, headers, body, most,
     async def make():
         returned = Returned(message.body)
         try:
-            verdict = await spamd.process(service, user, message.plain_size(pairs), message.plain_chunks(pairs), returned.take)
+            verdict = await spamd.process(service, user, message.plain_size(pairs), message.plain_chunks(pairs),
+                                          returned.take)
             returned.finish()
         except BaseException:
             returned.close()

@@ -173,8 +173,7 @@ def _texts(value):
 
 
 def told(body):
-    """An answer as a dict: action, score, required, skipped, symbols, urls, emails, messages, subject, dkim, add, remove, recipients,
-    sender. ServiceProtocolError for what is none."""
+    """An answer as a dict, with the members that js/rspamd.js passes on. ServiceProtocolError for what is none."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -193,7 +192,8 @@ def told(body):
         "action": said["action"], "score": _number(said.get("score")), "required": _number(said.get("required_score")),
         "skipped": said.get("is_skipped") is True, "symbols": symbols, "urls": _texts(said.get("urls", [])),
         "emails": _texts(said.get("emails", [])), "subject": _text(said.get("subject")),
-        "messages": {name: text for name, text in list(_members(said.get("messages")).items())[:SYMBOLS] if isinstance(text, str)},
+        "messages": {name: text for name, text in list(_members(said.get("messages")).items())[:SYMBOLS]
+                     if isinstance(text, str)},
         "dkim": _texts(said.get("dkim-signature", [])), "add": _additions(milter.get("add_headers")),
         "remove": [[name, place] for name, places in list(_members(milter.get("remove_headers")).items())[:SYMBOLS]
                    for place in (places if isinstance(places, list) else [places])[:SYMBOLS]

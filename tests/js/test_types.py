@@ -221,9 +221,9 @@ PROBE = """
         Dnsbl: names(Dnsbl.prototype), SpfResponse: names(SpfResponse.prototype)
     };
     SmtpServer.fields = {
-        ClamAV: names(new ClamAV('x')).filter(function (name) { return name !== 'options'; }),
-        SpamAssassin: names(new SpamAssassin('x')).filter(function (name) { return name !== 'options'; }),
-        Rspamd: names(new Rspamd('x')).filter(function (name) { return name !== 'options' && name !== 'facts'; }),
+        ClamAV: names(new ClamAV('x')),
+        SpamAssassin: names(new SpamAssassin('x')),
+        Rspamd: names(new Rspamd('x')),
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
         SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
@@ -261,7 +261,8 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
-           "ClamAV", "SpamAssassin", "Rspamd", "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
+           "ClamAV", "SpamAssassin", "Rspamd",
+           "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 
 

@@ -1,4 +1,4 @@
-"""Scanners that are dead, hung, slow, or talk nonsense: the outcome that the policy asked for, within the deadline, for everybody."""
+"""Scanners that are dead, hung, slow, or talk nonsense: what the policy asked for happens, within the deadline."""
 import time
 
 import pytest

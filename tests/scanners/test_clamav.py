@@ -48,8 +48,8 @@ def tarred(octets):
 
 
 def forwarded(message):
-    return b"Subject: fwd\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: message/rfc822\n\n" + (
-        message) + b"--c--\n"
+    return (b"Subject: fwd\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=c\n\n"
+            b"--c\nContent-Type: message/rfc822\n\n" + message + b"--c--\n")
 
 
 def test_a_clean_message(ask):
