@@ -57,7 +57,8 @@ def spamassassin(context, waiting, host, port, user, headers, body, most, second
 
     async def make():
         verdict = await spamd.report(service, user, message.plain_size(pairs), message.plain_chunks(pairs))
-        return [verdict.spam, verdict.score, verdict.required, verdict.report, verdict.six, [list(test) for test in verdict.tests]]
+        tests = [list(test) for test in verdict.tests]
+        return [verdict.spam, verdict.score, verdict.required, verdict.report, verdict.six, tests]
 
     return ask(context, waiting, service.circuit, make, seconds=seconds_of(seconds, context.timeouts.spamassassin), away=away)
 
