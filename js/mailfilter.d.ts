@@ -1076,6 +1076,133 @@ declare class ResultSet {
     close(): void;
 }
 
+/** What sessions, workers and machines know together: counters over sliding windows, values that expire, sets. */
+declare class Store {
+    /** Opened by `Store.open`. */
+    constructor(url: string, options?: object);
+    /**
+     * A store: the one of the setting `store`, else the embedded one of this machine.
+     * @param url a path, `redis://host/0`, `rediss://`, `redis+sentinel://host,host/master`, `redis+cluster://host,host`
+     * @param options prefix: before every key, default `mailfilter:`
+     */
+    static open(url?: string | null, options?: ServiceOptions & { prefix?: string }): Store;
+    /** The same. */
+    static open(options: ServiceOptions & { prefix?: string }): Store;
+    /** What the log calls it. */
+    name: string;
+    /** What stands before every key. */
+    prefix: string;
+    /** Seconds for each answer, 0 for the timeout `store`. */
+    seconds: number;
+    /** What happens when it is away. */
+    away: Away;
+    /** Adds (1) to a counter; how much it has counted within the last `seconds`. Waits. */
+    count(key: string, seconds: number, by?: number): number;
+    /** Adds to a counter unless that makes more than `most`. Waits. */
+    take(key: string, most: number, seconds: number, by?: number): { allowed: boolean; count: number };
+    /** What a counter has counted within the last `seconds`. Waits. */
+    counted(key: string, seconds: number): number;
+    /** A value; null when there is none. Waits. */
+    get(key: string): any;
+    /** Keeps a value, whatever JSON can write. Waits. */
+    set(key: string, value: any, seconds: number): boolean;
+    /** Keeps a value unless there is one: null, or the one that is there. Waits. */
+    add(key: string, value: any, seconds: number): any;
+    /** Forgets a value; whether there was one. Waits. */
+    remove(key: string): boolean;
+    /** For how many seconds a key has been known; null: it is new. Older than `after` it is kept for `then` from now. Waits. */
+    age(key: string, seconds: number, after?: number, then?: number): number | null;
+    /** Makes something a member of a set; whether it is new. Waits. */
+    include(set: string, member: string, seconds: number): boolean;
+    /** Whether something is a member of a set. Waits. */
+    has(set: string, member: string): boolean;
+    /** Takes a member out of a set; whether it was one. Waits. */
+    discard(set: string, member: string): boolean;
+    /** Members of a set, at most `limit` (1000). Waits. */
+    members(set: string, limit?: number): string[];
+}
+
+/** So much of something within some seconds, for each key. */
+declare class RateLimit {
+    /** @param name goes into the keys: another name, another count */
+    constructor(name: string, options: { most: number; seconds?: number; store?: Store });
+    /** The network of an address, by so many bits (32, 64). */
+    static network(address: string, ipv4?: number, ipv6?: number): string;
+    /** What goes into the keys. */
+    name: string;
+    /** So much is allowed … */
+    most: number;
+    /** … within so many seconds. */
+    seconds: number;
+    /** Where it is counted. */
+    store: Store;
+    /** Takes some (1) when that is not too much. Waits. @returns retryAfter: seconds until it may be allowed, about */
+    take(key: string, by?: number): { allowed: boolean; count: number; retryAfter: number };
+    /** What was taken within the seconds. Waits. */
+    count(key: string): number;
+}
+
+/** Options of a `Greylist`. */
+interface GreylistOptions {
+    /** Seconds until a client may pass. Default 300. */
+    delay?: number;
+    /** Within so many seconds it must come again. Default: two days. */
+    retry?: number;
+    /** How long it is known then, in seconds. Default: 36 days. */
+    keep?: number;
+    /** Bits of an IPv4 address that count. Default 24. */
+    ipv4?: number;
+    /** Bits of an IPv6 address that count. Default 64. */
+    ipv6?: number;
+    /** Networks that pass, or something that knows them. */
+    allow?: string[] | { has(address: string): boolean };
+    /** Whether SPF's pass passes. */
+    spf?: boolean;
+    /** Lists whose allow-lists pass. */
+    allowLists?: Dnsbl | null;
+    /** Lists; what they do not list passes. */
+    onlyListed?: Dnsbl | null;
+    /** After so many that passed, the whole network does. Default 5; 0: never. */
+    autoAllow?: number;
+    /** Where it is remembered. */
+    store?: Store;
+}
+
+/** Asks clients that nobody knows to come again. */
+declare class Greylist {
+    /** All options may be left out. */
+    constructor(options?: GreylistOptions);
+    /** Seconds until a client may pass. */
+    delay: number;
+    /** Within so many seconds it must come again. */
+    retry: number;
+    /** How long it is known then, in seconds. */
+    keep: number;
+    /** Bits of an IPv4 address that count. */
+    ipv4: number;
+    /** Bits of an IPv6 address that count. */
+    ipv6: number;
+    /** Networks that pass. */
+    allow: string[] | { has(address: string): boolean };
+    /** Whether SPF's pass passes. */
+    spf: boolean;
+    /** Lists whose allow-lists pass. */
+    allowLists: Dnsbl | null;
+    /** Lists; what they do not list passes. */
+    onlyListed: Dnsbl | null;
+    /** After so many that passed, the whole network does. */
+    autoAllow: number;
+    /** Where it is remembered. */
+    store: Store;
+    /** Whether a client may deliver now. Waits. @returns wait: seconds until it may pass */
+    check(client: { address: string; sender: SmtpPath | string | null; recipient: SmtpPath | string; helo?: string | null }): {
+        pass: boolean;
+        /** Why. */
+        reason: 'new' | 'early' | 'passed' | 'known network' | 'allowed' | 'spf' | 'allow-list' | 'not listed';
+        wait: number;
+    };
+}
+
 /** A record of the DNS. Beside these it has the parts of its data by name: `preference` and `exchange` of an MX, and so on. */
 interface DnsRecord {
     /** Whose record it is, without the final dot. */
@@ -1667,8 +1794,10 @@ interface MailfilterLibrary {
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
     DriverManager: typeof DriverManager;
+    Greylist: typeof Greylist;
     Maildir: typeof Maildir;
     PreparedStatement: typeof PreparedStatement;
+    RateLimit: typeof RateLimit;
     ResultSet: typeof ResultSet;
     SmtpClient: typeof SmtpClient;
     SmtpHeader: typeof SmtpHeader;
@@ -1681,6 +1810,7 @@ interface MailfilterLibrary {
     SpfServer: typeof SpfServer;
     Sql: typeof Sql;
     Statement: typeof Statement;
+    Store: typeof Store;
     Sys: typeof Sys;
 }
 declare module 'mailfilter' {

@@ -17,6 +17,7 @@ from mailfilter.policy import scanner_operations as scanner
 from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import session_operations as session
 from mailfilter.policy import sql_operations as sql
+from mailfilter.policy import store_operations as store
 from mailfilter.policy import system_operations as system
 from mailfilter.policy import together_operations as together
 from mailfilter.policy import trace_operations as trace
@@ -126,6 +127,12 @@ OPERATIONS = (
               deadline="spamassassin, or as asked", failure="as `away` says"),
     Operation("rspamd.check", scanner.rspamd, (str, NUMBER, list, list, BODY, NUMBER, NUMBER, str), waits=True,
               deadline="rspamd, or as asked", failure="as `away` says"),
+    Operation("store.check", store.check, (str,), loading=True),
+    Operation("store.digest", store.digest, (str,)),
+    Operation("store.perform", store.perform, (str, str, str, list, NUMBER, str), waits=True, effects=True,
+              deadline="store, or as asked", failure="as `away` says"),
+    Operation("address.network", store.network, (str, NUMBER, NUMBER), loading=True, failure="gives the address"),
+    Operation("address.within", store.within, (str, list), loading=True),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -202,8 +202,8 @@ PROBE = """
     void Sys.all;       // comes when it is named
     void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
-    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Dns, Dnsbl, Spf,
-          SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
+    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Greylist, Dns, Dnsbl,
+          Spf, SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
@@ -213,6 +213,7 @@ PROBE = """
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
+        Store: names(Store.prototype), RateLimit: names(RateLimit.prototype), Greylist: names(Greylist.prototype),
         Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
         Statement: names(Statement.prototype), ResultSet: names(ResultSet.prototype),
         PreparedStatement: names(PreparedStatement.prototype).concat(names(Statement.prototype)),
@@ -227,6 +228,8 @@ PROBE = """
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
         SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
+        Store: names(new Store('/x')).filter(function (name) { return name !== 'url'; }),
+        RateLimit: names(new RateLimit('x', {most: 1, store: 1})), Greylist: names(new Greylist({store: 1})),
         Dnsbl: names(new Dnsbl([])), SpfResponse: names(new SpfServer(Spf.DNS_CACHE).query('127.0.0.1', 'a.example'))
     };
 """
@@ -261,7 +264,7 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
-           "ClamAV", "SpamAssassin", "Rspamd",
+           "ClamAV", "SpamAssassin", "Rspamd", "Store", "RateLimit", "Greylist",
            "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 

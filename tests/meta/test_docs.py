@@ -266,6 +266,9 @@ PROBE = """
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
             ClamAV: names(ClamAV), SpamAssassin: names(SpamAssassin), Rspamd: names(Rspamd),
+            Store: Object.keys(new Store('/x')).concat(Object.keys(Store.prototype)),
+            RateLimit: Object.keys(new RateLimit('x', {most: 1, store: 1})).concat(Object.keys(RateLimit.prototype)),
+            Greylist: Object.keys(new Greylist({store: 1})).concat(Object.keys(Greylist.prototype)),
             Sql: Object.keys(Sql).concat(Object.keys(Object.getPrototypeOf(Sql.connect('sqlite:/x')))),
             DriverManager: Object.keys(DriverManager), Connection: Object.keys(Connection.prototype),
             Statement: Object.keys(Statement.prototype), PreparedStatement: Object.keys(PreparedStatement.prototype),
@@ -299,6 +302,7 @@ def test_every_global_has_its_section(api):
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
                                   "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
                                   "ClamAV", "SpamAssassin", "Rspamd",
+                                  "Store", "RateLimit", "Greylist",
                                   "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
