@@ -49,7 +49,8 @@ ON_DEMAND = {
 ON_DEMAND["sql.js"] = ON_DEMAND["jdbc.js"] | frozenset(("Sql",))
 ON_DEMAND["greylist.js"] = frozenset(("Greylist", "RateLimit"))
 ON_DEMAND["store.js"] = ON_DEMAND["greylist.js"] | frozenset(("Store",))
-ON_DEMAND["outside.js"] = ON_DEMAND["sql.js"] | ON_DEMAND["store.js"] | ON_DEMAND["clamav.js"] | ON_DEMAND["spamassassin.js"] | ON_DEMAND["rspamd.js"]
+ON_DEMAND["outside.js"] = frozenset().union(*(ON_DEMAND[name] for name in (
+    "sql.js", "store.js", "clamav.js", "spamassassin.js", "rspamd.js")))
 ON_DEMAND["routes.js"] = frozenset(("SmtpRoutes",))
 ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
     "open hello mail rcpt transfer prefersChunks quit release".split())

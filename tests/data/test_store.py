@@ -36,14 +36,15 @@ def test_values(url, work):
                       store.add('b', 'two', 60),
                       store.get('b'), store.remove('b'), store.remove('b'), store.get('b'));
             store.set('c', 1, 0.001); store.set('c', 1, 0.001);
-            return said;""") == [None, True, {"x": [1, "é", None]}, {"x": [1, "é", None]}, None, "two", True, False, None]
+            return said;""") == [None, True, {"x": [1, "é", None]},
+                                                 {"x": [1, "é", None]}, None, "two", True, False, None]
     work(test)
 
 
 def test_counters(url, work):
     async def test(worker):
-        found = await worker.run(f"""{opened(url)} return [store.counted('n', 3600), store.count('n', 3600), store.count('n', 3600, 4),
-            store.counted('n', 3600), store.take('t', 2, 3600), store.take('t', 2, 3600), store.take('t', 2, 3600),
+        found = await worker.run(f"""{opened(url)} return [store.counted('n', 3600), store.count('n', 3600),
+            store.count('n', 3600, 4), store.counted('n', 3600), store.take('t', 2, 3600), store.take('t', 2, 3600), store.take('t', 2, 3600),
             store.count('f', 60, 0.5)];""")
         assert found[:4] == [0, 1, 5, 5] and [taken["allowed"] for taken in found[4:7]] == [True, True, False]
         assert found[6]["count"] == 2 and found[7] == 0.5
@@ -347,7 +348,8 @@ def test_rate_limits(url, work):
     async def test(worker):
         found = await worker.run(f"""{opened(url)} var limit = new RateLimit('r', {{most: 3, seconds: 60, store: store}});
             return [limit.take('a'), limit.take('a', 2), limit.take('a'), limit.take('b').allowed, limit.count('a'),
-                    RateLimit.network('192.0.2.77'), RateLimit.network('192.0.2.77', 24), RateLimit.network('::ffff:192.0.2.77', 24),
+                    RateLimit.network('192.0.2.77'), RateLimit.network('192.0.2.77', 24),
+                    RateLimit.network('::ffff:192.0.2.77', 24),
                     RateLimit.network('2001:db8:1:2:3::4'), RateLimit.network('local')];""")
         assert found[0] == {"allowed": True, "count": 1, "retryAfter": 0} and found[1]["count"] == 3
         assert not found[2]["allowed"] and found[2]["count"] == 3 and 0 < found[2]["retryAfter"] <= 60

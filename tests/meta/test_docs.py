@@ -301,8 +301,7 @@ def test_every_global_has_its_section(api):
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
                                   "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
-                                  "ClamAV", "SpamAssassin", "Rspamd",
-                                  "Store", "RateLimit", "Greylist",
+                                  "Store", "RateLimit", "Greylist", "ClamAV", "SpamAssassin", "Rspamd",
                                   "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)
