@@ -44,7 +44,8 @@ def test_values(url, work):
 def test_counters(url, work):
     async def test(worker):
         found = await worker.run(f"""{opened(url)} return [store.counted('n', 3600), store.count('n', 3600),
-            store.count('n', 3600, 4), store.counted('n', 3600), store.take('t', 2, 3600), store.take('t', 2, 3600), store.take('t', 2, 3600),
+            store.count('n', 3600, 4), store.counted('n', 3600),
+            store.take('t', 2, 3600), store.take('t', 2, 3600), store.take('t', 2, 3600),
             store.count('f', 60, 0.5)];""")
         assert found[:4] == [0, 1, 5, 5] and [taken["allowed"] for taken in found[4:7]] == [True, True, False]
         assert found[6]["count"] == 2 and found[7] == 0.5
