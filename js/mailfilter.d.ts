@@ -1203,6 +1203,50 @@ declare class Greylist {
     };
 }
 
+/** Options of a request. */
+interface HttpOptions extends ServiceOptions {
+    /** Header fields. */
+    headers?: Record<string, string>;
+    /** How many redirects are followed. Default 0, at most 5. */
+    redirects?: number;
+    /** Octets of the body at most. Default 1 MiB, at most 4 MiB. */
+    limit?: number;
+    /** Refuse addresses that are not public, for URLs that come from outside. */
+    publicOnly?: boolean;
+    /** A file with the certificates of the authorities to trust. */
+    ca?: string;
+    /** false: take any certificate. */
+    verify?: boolean;
+}
+
+/** What an HTTP server has answered. */
+interface HttpAnswer {
+    /** As 200. */
+    status: number;
+    /** The words behind it. */
+    reason: string;
+    /** Whether the status is one of success (2xx). */
+    ok: boolean;
+    /** Header fields by their names in small letters. */
+    headers: Record<string, string>;
+    /** The body. */
+    text: string;
+    /** Where it came from, after redirects. */
+    url: string;
+    /** The body as JSON. @throws SyntaxError */
+    json(): any;
+}
+
+/** Requests to HTTP servers. With `away: 'accept'` they give null when the server is away. */
+declare namespace Http {
+    /** Asks. Waits. */
+    function get(url: string, options?: HttpOptions): HttpAnswer;
+    /** Asks, with a body: a string, octets, or anything else as JSON. Waits. */
+    function post(url: string, body: any, options?: HttpOptions): HttpAnswer;
+    /** Asks by any method. Waits. */
+    function request(method: string, url: string, body?: any, options?: HttpOptions): HttpAnswer;
+}
+
 /** A record of the DNS. Beside these it has the parts of its data by name: `preference` and `exchange` of an MX, and so on. */
 interface DnsRecord {
     /** Whose record it is, without the final dot. */
@@ -1795,6 +1839,7 @@ interface MailfilterLibrary {
     Dnsbl: typeof Dnsbl;
     DriverManager: typeof DriverManager;
     Greylist: typeof Greylist;
+    Http: typeof Http;
     Maildir: typeof Maildir;
     PreparedStatement: typeof PreparedStatement;
     RateLimit: typeof RateLimit;
