@@ -202,7 +202,8 @@ PROBE = """
     void Sys.all;       // comes when it is named
     void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
-    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Http, Greylist, Dns, Dnsbl,
+    void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Http,
+          Greylist, Dns, Dnsbl,
           Spf, SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
@@ -213,7 +214,8 @@ PROBE = """
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
-        Http: names(Http), Store: names(Store.prototype), RateLimit: names(RateLimit.prototype), Greylist: names(Greylist.prototype),
+        Http: names(Http),
+        Store: names(Store.prototype), RateLimit: names(RateLimit.prototype), Greylist: names(Greylist.prototype),
         Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
         Statement: names(Statement.prototype), ResultSet: names(ResultSet.prototype),
         PreparedStatement: names(PreparedStatement.prototype).concat(names(Statement.prototype)),
