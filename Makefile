@@ -14,7 +14,7 @@ COMPILE = $(PY) setup.py -q build_ext --inplace
 .PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine bench-admission bench-authentication soak lint fuzz clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-20s %s\n", $$1, $$2 }'
 
 $(INSTALLED): pyproject.toml
 	@PYTHON="$(PYTHON)" sh tests/install-packages.sh build

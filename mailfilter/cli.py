@@ -130,7 +130,7 @@ def _parser():
     serve.add_argument("--tls-certificate", metavar="FILE[,KEY]", action="append", default=[],
                        help="certificate chain and key in PEM; may be repeated: which one is shown depends on the name that a "
                             "client asks for, the first one where it asks for none of theirs; read again when the files change")
-    serve.add_argument("--tls-minimum", choices=("1.2", "1.3"), default="1.2", help="the oldest TLS version (default: 1.2)")
+    serve.add_argument("--tls-minimum", choices=("1.2", "1.3"), help="the oldest TLS version (default: 1.2)")
     serve.add_argument("--tls-ciphers", metavar="LIST", help="ciphers for TLS 1.2, in OpenSSL's words (default: ECDHE with "
                                                              "AES-GCM or ChaCha20)")
     serve.add_argument("--tls-client-ca", metavar="FILE",
@@ -301,6 +301,9 @@ def _serve(options):
 
     log.write(logs.NOTICE, "-", "mailfilter starts", version=__version__, policy=deployment.current.policy.path,
               policy_version=deployment.current.policy.version)
+    if ("smtpAuth" in deployment.current.policy.handlers and tls is None and not options.auth_without_tls
+            and not any(address.proxy for address in addresses)):
+        log.write(logs.WARNING, "-", "no client can log in: AUTH is offered under TLS only; give --tls-certificate FILE[,KEY]")
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log,
                  grace_s=deployment.current.timeouts.shutdown, page=page, deployment=deployment, pid_file=options.pid_file)
 
@@ -323,13 +326,17 @@ def _tls(options, addresses, log):
         for address in addresses:
             if address.tls:
                 raise ConfigError(f"cannot listen with TLS on {address}: give --tls-certificate FILE[,KEY]")
+        # Who gives these believes that there is TLS.
+        for name in ("--tls-client-ca", "--tls-ciphers", "--tls-minimum"):
+            if getattr(options, name[2:].replace("-", "_")) is not None:
+                raise ConfigError(f"{name} without a certificate does nothing: give --tls-certificate FILE[,KEY]")
         return None
     pairs = []
     for text in options.tls_certificate:
         file, comma, key = text.partition(",")
         pairs.append((file, key if comma else file))
     return ServerTls(pairs, client_ca=options.tls_client_ca, ciphers=options.tls_ciphers or CIPHERS,
-                     minimum=options.tls_minimum, log=log.write)
+                     minimum=options.tls_minimum or "1.2", log=log.write)
 
 
 def _page(address):

@@ -1,4 +1,4 @@
-"""A message as data: envelope, header list, body spool.
+"""A message as data: header list, body spool, parts, and the texts in it.
 
 Imports _core's header and data; knows no sessions, sockets or policies.
 """

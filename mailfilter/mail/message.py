@@ -111,10 +111,6 @@ class Message:
             return _joined(head, body.chunks())
         return _followed(head, body.chunks())
 
-    def wire_size(self, headers=None):
-        """The number of octets that `wire_chunks` yields."""
-        return len(stuff(self._head(headers))) + self.body.wire_bytes
-
     def plain_size(self, headers=None):
         """The number of octets that `plain_chunks` yields: the size that SIZE= means (RFC 1870 §3)."""
         return len(self._head(headers)) + self.body.body_bytes

@@ -47,6 +47,8 @@ _OPERATION = re.compile(r"host\.(?:wait|now)\('([a-z]+\.[a-z]+)'")
 _DEFINITION = re.compile(
     r"(?:^|[\s;(])(?:(?P<owner>[A-Z]\w*)(?:\.prototype)?\.(?P<member>\w+) = function|"
     r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)")
+# What is called, and what stands before its dot.
+_CALL = re.compile(r"(?:\b(\w+)\.)?\b(\w+)\(")
 # Namesakes of functions of the library.
 _BUILT_IN = re.compile(r"\b(JSON|Math|Date)\s*\.\s*(?!random\b)\w+")
 _OWN_HANDLER = re.compile(r"\bSmtpServer\.prototype\.(\w+)\s*=(?!=)")
@@ -89,9 +91,10 @@ def _library_functions():
         found = list(_DEFINITION.finditer(code))
         for this, after in zip(found, [*found[1:], None], strict=True):
             end = len(text) if after is None else after.start()
-            key = (this["owner"], this["member"] or this["function"] or this["host"])
+            # A plain function is known in its file alone.
+            key = (this["owner"] or this["function"] and name, this["member"] or this["function"] or this["host"])
             direct.setdefault(key, set()).update(_OPERATION.findall(text[this.start():end]))
-            calls.setdefault(key, set()).update(re.findall(r"(\w+)\(", code[this.end():end]))
+            calls.setdefault(key, set()).update((of or name, called) for of, called in _CALL.findall(code[this.end():end]))
             if this["member"] or this["function"] and this["function"][0].isupper():
                 public[key] = None if this["owner"] in _UNNAMED else this["owner"]
     by_name = {}
@@ -100,7 +103,7 @@ def _library_functions():
     while True:
         before = sum(map(len, direct.values()))
         for key, called in calls.items():
-            for other in set().union(*(by_name.get(name, ()) for name in called)) - {key}:
+            for other in set().union(*({call} if call in direct else by_name.get(call[1], ()) for call in called)) - {key}:
                 direct[key] |= direct[other]
         if sum(map(len, direct.values())) == before:
             break

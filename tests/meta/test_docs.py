@@ -93,6 +93,17 @@ def test_every_folder_of_sources_is_on_the_map():
     assert shown == packages | {"js/", "tests/", "bench/"}
 
 
+# Tables.
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tables_are_whole(page):
+    """A table has a head, and as many cells in each row: a stray blank line or bar breaks it on the web, not here."""
+    for table in re.findall(r"(?:^\|.*\n)+", without_blocks(text_of(page)), re.MULTILINE):
+        rows = table.splitlines()
+        assert len(rows) > 2 and re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", rows[1]), rows[0]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
+
+
 # Generated parts.
 
 def test_generated_parts_are_up_to_date():
@@ -289,6 +300,12 @@ def api(tmp_path_factory):
     path = tmp_path_factory.mktemp("probe") / "probe.js"
     path.write_text(PROBE)
     return policies.load(str(path), {}, log=logs.Log(logs.TextSink(2), logs.ERR)).statics
+
+
+def test_the_list_of_sections_is_whole():
+    text = text_of(REFERENCE / "api.md")
+    listed = re.search(r"^\[SmtpServer\].*?\n\n", text, re.DOTALL | re.MULTILINE)[0]
+    assert re.findall(r"\[(\w+)\]\(#", listed) == re.findall(r"^## (\w+)$", text, re.MULTILINE)
 
 
 def test_every_global_has_its_section(api):

@@ -99,6 +99,12 @@ def test_never_in_clear_text_unless_allowed(serve, tmp_path):
             assert sender.command(b"MAIL FROM:<a@b>").code == 250
 
 
+def test_a_server_to_which_nobody_can_log_in_says_so(serve):
+    warning = "no client can log in: AUTH is offered under TLS only"
+    assert warning in serve("submission", settings={"nextHop": "127.0.0.1:1"}).log
+    assert warning not in serve("submission", settings={"nextHop": "127.0.0.1:1"}, options=CLEAR).log
+
+
 def test_passwords_do_not_go_on_in_clear_text_either(serve):
     """The next hop is not this machine for the policy when it has another name."""
     with hop() as behind:

@@ -234,6 +234,9 @@ def test_what_cannot_be_loaded_stops_the_start(tmp_path, mx, authority):
         assert status == 1 and words in text and text.count("\n") == 1, text
     status, text = start("--listen", "127.0.0.1:0", "--tls-certificate", "/nowhere/x.pem")
     assert status == 1 and "/nowhere/x.pem" in text
+    for option in (["--tls-client-ca", mx.file], ["--tls-ciphers", "NONSENSE"], ["--tls-minimum", "1.3"]):
+        status, text = start("--listen", "127.0.0.1:0", *option)
+        assert status == 1 and f"{option[0]} without a certificate does nothing" in text and text.count("\n") == 1, text
 
 
 @pytest.mark.root

@@ -74,6 +74,11 @@ def test_operations_that_are_used(check, code, operations):
         assert named == ["none"]
 
 
+def test_a_namesake_in_another_file_is_not_what_is_used(check):
+    told = check(WHOLE + "SmtpServer.prototype.smtpNoop = function () { Spf.check('192.0.2.1', 'a@b', 'c'); };")[1]
+    assert re.search("^operations: (.*)$", told, re.MULTILINE)[1] == "spf.check"
+
+
 def test_operations_of_the_library_are_those_of_the_table():
     known = {operation.name for operation in OPERATIONS}
     for name, meanings in inspection._library_functions().items():
