@@ -1247,6 +1247,29 @@ declare namespace Http {
     function request(method: string, url: string, body?: any, options?: HttpOptions): HttpAnswer;
 }
 
+/** A map, by `Maps.load`. */
+interface MapFile {
+    /** Its file. */
+    path: string;
+    /** What it is. */
+    kind: 'cidr' | 'hash' | 'domains' | 'regexp';
+    /** What happens when there are no entries to look at yet, because they cannot be read. */
+    away: Away;
+    /** The value behind an entry, "" where it has none; null where there is no entry. */
+    get(key: string): string | null;
+    /** Whether there is an entry. */
+    has(key: string): boolean;
+}
+
+/** Files of networks, keys, domains or regular expressions. */
+declare namespace Maps {
+    /**
+     * A map by the name of its file, at the top level of a policy; its ending says what it is. Read again when it changes.
+     * @param name in the policy's folder, or in one of the setting `mapDirectory`
+     */
+    function load(name: string, options?: { away?: Away }): MapFile;
+}
+
 /** A record of the DNS. Beside these it has the parts of its data by name: `preference` and `exchange` of an MX, and so on. */
 interface DnsRecord {
     /** Whose record it is, without the final dot. */
@@ -1834,6 +1857,7 @@ interface MailfilterLibrary {
     Dmarc: typeof Dmarc;
     ClamAV: typeof ClamAV;
     SpamAssassin: typeof SpamAssassin;
+    Maps: typeof Maps;
     Rspamd: typeof Rspamd;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;

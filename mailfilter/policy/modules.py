@@ -51,13 +51,14 @@ class Modules:
     """The modules of the policy in the file `path`, called `name` in messages.
 
     Attributes:
+        folder: the policy's, without links.
         modules: {identifier: Module}, in the order in which they were found.
         missing: PolicyErrors about literal names that lead to nothing; they are thrown where they are required.
     """
 
     def __init__(self, path, name, compiler):
         self._file = os.path.realpath(path)
-        self._root = os.path.dirname(self._file)
+        self._root = self.folder = os.path.dirname(self._file)
         self._shown = os.path.dirname(name)
         self._compiler = compiler
         self._bytes = 0

@@ -11,6 +11,7 @@ from mailfilter.policy import dmarc_operations as dmarc
 from mailfilter.policy import dns_operations as dns
 from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import http_operations as http
+from mailfilter.policy import map_operations as maps
 from mailfilter.policy import message_operations as message
 from mailfilter.policy import mime_operations as mime
 from mailfilter.policy import module_operations as modules
@@ -134,6 +135,9 @@ OPERATIONS = (
               deadline="store, or as asked", failure="as `away` says"),
     Operation("address.network", store.network, (str, NUMBER, NUMBER), loading=True, failure="gives the address"),
     Operation("address.within", store.within, (str, list), loading=True),
+    Operation("map.load", maps.load, (str,), loading=True),
+    Operation("map.find", maps.find, (str, str, str), waits=True, deadline="none: at once, unless the file is new",
+              failure="as `away` says"),
     Operation("http.check", http.check, loading=True),
     Operation("http.request", http.request, (str, str, list, (str, bytes, type(None)), NUMBER, NUMBER, list, NUMBER, str),
               waits=True, effects=True, deadline="http, or as asked", failure="as `away` says"),

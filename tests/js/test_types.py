@@ -203,7 +203,7 @@ PROBE = """
     void {}.decoded;
     /* What is global beside the language itself; each is there when it is named. */
     void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Http,
-          Greylist, Dns, Dnsbl,
+          Greylist, Maps, Dns, Dnsbl,
           Spf, SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
@@ -214,7 +214,7 @@ PROBE = """
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
-        Http: names(Http),
+        Http: names(Http), Maps: names(Maps),
         Store: names(Store.prototype), RateLimit: names(RateLimit.prototype), Greylist: names(Greylist.prototype),
         Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
         Statement: names(Statement.prototype), ResultSet: names(ResultSet.prototype),
@@ -254,7 +254,7 @@ def declared(name):
     text = re.sub(r"/\*.*?\*/", "", DECLARATIONS.read_text("utf-8"), flags=re.DOTALL)
     opening = rf"^(?:declare (?:class|namespace)|interface) {name}\b[^{{]*\{{\n"
     body = re.search(rf"{opening}(.*?)^\}}", text, re.DOTALL | re.MULTILINE)[1]
-    if name in ("Arc", "AuthResults", "Dkim", "Dmarc", "Dns", "DriverManager", "Http", "Spf", "Sql", "Sys"):
+    if name in ("Arc", "AuthResults", "Dkim", "Dmarc", "Dns", "DriverManager", "Http", "Maps", "Spf", "Sql", "Sys"):
         return dict.fromkeys(re.findall(r"(?:const |, |function )(\w+)(?=: |[(<])", "\n".join(
             line if "const" in line else line.partition("(")[0] + "(" for line in body.splitlines())), False)
     members = {}
@@ -266,7 +266,7 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
-           "ClamAV", "SpamAssassin", "Rspamd", "Http", "Store", "RateLimit", "Greylist",
+           "ClamAV", "SpamAssassin", "Rspamd", "Http", "Maps", "Store", "RateLimit", "Greylist",
            "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 
