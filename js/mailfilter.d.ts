@@ -762,6 +762,42 @@ interface RspamdVerdict {
     apply(headers: SmtpHeader[]): void;
 }
 
+/** A filter that speaks libmilter's protocol. */
+declare class Milter {
+    /** @param host a name, an address, or `"unix:/path"` @param port default 8891 @param options `macros`: more of them by name */
+    constructor(host: string, port?: number | null, options?: ScannerOptions & { macros?: { [name: string]: string } });
+    /** Where it is. */
+    host: string;
+    /** And at which port. */
+    port: number;
+    /** Octets; larger messages are not sent. Default 52428800. */
+    MAX_MESSAGE_LEN: number;
+    /** Shows it a message as it would leave, with what it may know of the session. Null: too big, or away and that is accepted. Waits. */
+    check(server: SmtpServer, headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): MilterOutcome | null;
+}
+
+/** What a milter has said to a message. */
+interface MilterOutcome {
+    /** What is to become of it. */
+    action: 'accept' | 'reject' | 'tempfail' | 'discard';
+    /** The reply for `reject` and `tempfail`; else null. */
+    reply: SmtpResponse | null;
+    /** Why it should be held. */
+    quarantine: string | null;
+    /** Recipients that it refuses. */
+    refused: Array<{ recipient: SmtpPath, reply: SmtpResponse }>;
+    /** Recipients to add, with their brackets. */
+    addRecipients: string[];
+    /** Recipients to remove. */
+    removeRecipients: string[];
+    /** Another sender. */
+    sender: string | null;
+    /** The new body, or the one that was given. */
+    body: any;
+    /** Makes its changes in the headers. */
+    apply(headers: SmtpHeader[]): void;
+}
+
 /** The body of the message that `smtpData` is about. It is kept by the program and is gone when `smtpData` has ended. */
 interface SmtpBody {
     /** Octets, line ends included, the sender's dots removed. */
@@ -1859,6 +1895,7 @@ interface MailfilterLibrary {
     SpamAssassin: typeof SpamAssassin;
     Maps: typeof Maps;
     Rspamd: typeof Rspamd;
+    Milter: typeof Milter;
     Dns: typeof Dns;
     Dnsbl: typeof Dnsbl;
     DriverManager: typeof DriverManager;

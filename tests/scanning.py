@@ -134,6 +134,28 @@ lua = "{self.folder}/rules.lua";
         return [program("rspamd"), "-f", "-i", "-c", os.path.join(self.folder, "rspamd.conf")]
 
 
+class OpenDkim(Scanner):
+    """opendkim as signer of example.net (mode "s") or as verifier (mode "v") with that domain's key; selector s1."""
+
+    def __init__(self, mode, key, public):
+        self.mode = mode
+        self.key = key
+        self.public = public
+        super().__init__()
+
+    def prepare(self):
+        key = self.write("s1.private", self.key)
+        keys = self.write("keys", f"s1._domainkey.example.net v=DKIM1; k=rsa; p={self.public}\n")
+        hosts = self.write("hosts", "127.0.0.1\n" if self.mode == "s" else "192.0.2.1\n")
+        self.write("opendkim.conf", f"Mode {self.mode}\nSocket inet:{self.port}@127.0.0.1\nInternalHosts {hosts}\n"
+                   f"Domain example.net\nSelector s1\nKeyFile {key}\nRequireSafeKeys no\nBackground no\nSyslog no\n"
+                   f"TestPublicKeys {keys}\n"
+                   "Canonicalization relaxed/simple\nAuthservID mx.test\nAlwaysAddARHeader yes\n")
+
+    def command(self):
+        return [program("opendkim"), "-f", "-x", os.path.join(self.folder, "opendkim.conf")]
+
+
 class Bad:
     """A service on a port that does with each connection what `behave(socket)` does, each in a thread; ended by finish()."""
 

@@ -15,7 +15,7 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
          "body.js", "parts.js", "sys.js", "inspect.js", "together.js", "client.js", "client_extensions.js", "client_steps.js",
          "routes.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
-         "outside.js", "sql.js", "jdbc.js", "clamav.js", "spamassassin.js", "rspamd.js",
+         "outside.js", "sql.js", "jdbc.js", "clamav.js", "spamassassin.js", "rspamd.js", "milter.js",
          "store.js", "greylist.js", "http.js", "maps.js", "server.js", "received.js", "auth.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
@@ -41,6 +41,7 @@ ON_DEMAND = {
     "rspamd.js": frozenset(("Rspamd",)),
     "http.js": frozenset(("Http",)),
     "maps.js": frozenset(("Maps",)),
+    "milter.js": frozenset(("Milter",)),
     "jdbc.js": frozenset(("DriverManager", "Statement", "PreparedStatement", "ResultSet")),
     "arc.js": frozenset(("Arc",)),
     "authresults.js": frozenset(("AuthResults",)),
@@ -52,7 +53,7 @@ ON_DEMAND["sql.js"] = ON_DEMAND["jdbc.js"] | frozenset(("Sql",))
 ON_DEMAND["greylist.js"] = frozenset(("Greylist", "RateLimit"))
 ON_DEMAND["store.js"] = ON_DEMAND["greylist.js"] | frozenset(("Store",))
 ON_DEMAND["outside.js"] = frozenset().union(*(ON_DEMAND[name] for name in (
-    "sql.js", "store.js", "http.js", "maps.js", "clamav.js", "spamassassin.js", "rspamd.js")))
+    "sql.js", "store.js", "http.js", "maps.js", "clamav.js", "spamassassin.js", "rspamd.js", "milter.js")))
 ON_DEMAND["routes.js"] = frozenset(("SmtpRoutes",))
 ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
     "open hello mail rcpt transfer prefersChunks quit release".split())

@@ -13,6 +13,7 @@ from mailfilter.policy import dnsbl_operations as dnsbl
 from mailfilter.policy import http_operations as http
 from mailfilter.policy import map_operations as maps
 from mailfilter.policy import message_operations as message
+from mailfilter.policy import milter_operations as milter
 from mailfilter.policy import mime_operations as mime
 from mailfilter.policy import module_operations as modules
 from mailfilter.policy import scanner_operations as scanner
@@ -141,6 +142,8 @@ OPERATIONS = (
     Operation("http.check", http.check, loading=True),
     Operation("http.request", http.request, (str, str, list, (str, bytes, type(None)), NUMBER, NUMBER, list, NUMBER, str),
               waits=True, effects=True, deadline="http, or as asked", failure="as `away` says"),
+    Operation("milter.check", milter.check, (str, NUMBER, list, list, BODY, NUMBER, NUMBER, str), waits=True,
+              effects=True, deadline="milter, or as asked", failure="as `away` says"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
               deadline="message_handler"),
 )

@@ -119,6 +119,10 @@ class Stream(asyncio.Protocol):
         """End it at once."""
         self._transport.abort()
 
+    def end(self):
+        """End it when what was written has gone out."""
+        self._transport.close()
+
     async def write(self, *pieces):
         """Send; waits while the other side does not take it. ServiceUnavailable when it has closed."""
         if self._over:

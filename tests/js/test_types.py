@@ -204,7 +204,7 @@ PROBE = """
     /* What is global beside the language itself; each is there when it is named. */
     void [Arc, AuthResults, {}.smtpAuth, {}.receivedHeader, {}.inspect, SmtpRoutes, Sql, DriverManager, Http,
           Greylist, Maps, Dns, Dnsbl,
-          Spf, SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, require];
+          Spf, SpfServer, SpfResponse, ClamAV, SpamAssassin, Rspamd, Milter, require];
     SmtpServer.library = Object.keys(require('mailfilter'));
     SmtpServer.globals = Object.getOwnPropertyNames(this).filter(function (name) {
         return own.indexOf(name) < 0 && LANGUAGE.indexOf(name) < 0;
@@ -214,6 +214,7 @@ PROBE = """
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
         SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
         ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
+        Milter: names(Milter.prototype),
         Http: names(Http), Maps: names(Maps),
         Store: names(Store.prototype), RateLimit: names(RateLimit.prototype), Greylist: names(Greylist.prototype),
         Sql: names(Sql), DriverManager: names(DriverManager), Connection: names(Connection.prototype),
@@ -226,7 +227,7 @@ PROBE = """
     SmtpServer.fields = {
         ClamAV: names(new ClamAV('x')),
         SpamAssassin: names(new SpamAssassin('x')),
-        Rspamd: names(new Rspamd('x')),
+        Rspamd: names(new Rspamd('x')), Milter: names(new Milter('x')),
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
         SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
@@ -266,7 +267,7 @@ def declared(name):
 
 MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
-           "ClamAV", "SpamAssassin", "Rspamd", "Http", "Maps", "Store", "RateLimit", "Greylist",
+           "ClamAV", "SpamAssassin", "Rspamd", "Milter", "Http", "Maps", "Store", "RateLimit", "Greylist",
            "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",
            "SpfServer", "SpfResponse", "Sys"]
 

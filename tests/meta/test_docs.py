@@ -277,6 +277,7 @@ PROBE = """
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
             ClamAV: names(ClamAV), SpamAssassin: names(SpamAssassin), Rspamd: names(Rspamd),
+            Milter: names(Milter),
             Maps: Object.keys(Maps).concat(['get', 'has', 'path', 'kind', 'away']),
             Http: Object.keys(Http), Store: Object.keys(new Store('/x')).concat(Object.keys(Store.prototype)),
             RateLimit: Object.keys(new RateLimit('x', {most: 1, store: 1})).concat(Object.keys(RateLimit.prototype)),
@@ -319,7 +320,7 @@ def test_every_global_has_its_section(api):
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
                                   "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
-                                  "Http", "Maps", "Store", "RateLimit", "Greylist", "ClamAV", "SpamAssassin", "Rspamd",
+                                  "Http", "Maps", "Store", "RateLimit", "Greylist", "ClamAV", "SpamAssassin", "Rspamd", "Milter",
                                   "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):
     text = section(REFERENCE / "api.md", name)

@@ -1,6 +1,7 @@
 """A server whose policy scans, and messages for it."""
 import json
 import smtplib
+from urllib.parse import unquote
 
 import pytest
 
@@ -11,10 +12,12 @@ function ask(kind, server) {
     switch (kind) {
     case 'clamav': return new ClamAV(host, port, options);
     case 'spamassassin': return new SpamAssassin(host, port, null, options);
+    case 'milter': options.macros = {'{daemon_name}': 'here'}; return new Milter(host, port, options);
     case 'rspamd': return new Rspamd(host, port, options);
     }
 }
-function told(value) { return new SmtpResponse(550, JSON.stringify(value, null, 1).split('\\n')); }
+/* In lines that no reply breaks. */
+function told(value) { return new SmtpResponse(550, encodeURIComponent(JSON.stringify(value)).match(/.{1,400}/g)); }
 SmtpServer.prototype.smtpMail = function () { return new SmtpResponse(250, 'ok'); };
 SmtpServer.prototype.smtpRcpt = function (path) {
     this.away = path.mailbox.domain.split('.')[0];
@@ -37,6 +40,17 @@ SmtpServer.prototype.smtpData = function (headers, body) {
             result.apply(headers);
             return told(headers.map(String));
         }
+        if (this.how === 'body') {
+            return told([result.body === body, result.body.text()]);
+        }
+        if (this.how === 'reply') {
+            return result.reply;
+        }
+        if (this.how === 'refused') {
+            return told(result.refused.map(function (one) {
+                return [String(one.recipient), one.reply.code, one.reply.message];
+            }));
+        }
         if (this.how === 'tests') { return told(result.tests); }
     } catch (error) {
         return told(error.name + ': ' + error.message);
@@ -52,14 +66,15 @@ class Asker:
     def __init__(self, server):
         self.server = server
 
-    def __call__(self, message, how="scan", away="tempfail", sender="a@example.net"):
+    def __call__(self, message, how="scan", away="tempfail", sender="a@example.net", recipients=()):
         """What the policy has told, or the text of the reply when it was no 550."""
         with smtplib.SMTP("127.0.0.1", self.server.port, timeout=40) as client:
             client.ehlo("client.example")
             client.mail(sender)
-            client.rcpt(f"{how}@{away}.example")
+            for recipient in (*recipients, f"{how}@{away}.example"):
+                client.rcpt(recipient)
             code, text = client.data(message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
-        return json.loads(text) if code == 550 else f"{code} {text.decode()}"
+        return json.loads(unquote(text.decode().replace("\n", ""))) if code == 550 else f"{code} {text.decode()}"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from databases import free_port
 from scanning import BAD, Bad
 
 MESSAGE = b"Subject: x\n\n" + b"text\n" * 100_000
-KINDS = ["clamav", "spamassassin", "rspamd"]
+KINDS = ["clamav", "spamassassin", "rspamd", "milter"]
 
 
 @pytest.mark.parametrize("behave", BAD, ids=lambda behave: behave.__name__)
