@@ -89,8 +89,10 @@ def main(arguments=None):
         _complain(str(error))
         return 1
     except ImportError as error:
-        # The compiled core says what to do; anything else missing is named.
-        _complain(str(error))
+        # The compiled core says what to do.
+        ours = not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith("mailfilter")
+        _complain(str(error) if ours else f"{error}: a package that Mailfilter needs is not installed; run `make` in a checkout, "
+                                          "or `pip install mailfilter`")
         return 1
     except BrokenPipeError:
         # Whoever read our output has had enough.
@@ -294,6 +296,10 @@ def _serve(options):
     counts = SharedMemory(workers)
 
     def make_worker():
+        # As the user that it has become by now.
+        if spool_directory is not None and not os.access(spool_directory, os.W_OK | os.X_OK):
+            log.write(logs.WARNING, "-", "this user may not write into the spool directory: large messages are refused with 452",
+                      directory=spool_directory)
         return Worker(deployment.current, log=log, protocol=Inbound, hostname=hostname, settings=settings,
                       line_ends=options.line_ends, early_data=options.early_data,
                       auth_without_tls=options.auth_without_tls, trusted=trusted, spool_directory=spool_directory,
@@ -304,6 +310,10 @@ def _serve(options):
     if ("smtpAuth" in deployment.current.policy.handlers and tls is None and not options.auth_without_tls
             and not any(address.proxy for address in addresses)):
         log.write(logs.WARNING, "-", "no client can log in: AUTH is offered under TLS only; give --tls-certificate FILE[,KEY]")
+    if settings.given:
+        from mailfilter.policy.inspection import unread_settings
+        for problem in unread_settings(deployment.current.policy):
+            log.write(logs.WARNING, "-", problem)
     return serve(make_worker, addresses, workers=workers, identity=identity, log=log,
                  grace_s=deployment.current.timeouts.shutdown, page=page, deployment=deployment, pid_file=options.pid_file)
 

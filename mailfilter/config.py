@@ -383,6 +383,11 @@ class Settings(Mapping):
         self.take(found)
 
     @property
+    def given(self):
+        """The names of those that `--set` and `--set-file` gave, in their order."""
+        return list(self._values)
+
+    @property
     def of_files(self):
         """What the files held when they were read, by the names of the settings."""
         return {name: self._values[name] for name in self._files}

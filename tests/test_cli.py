@@ -11,6 +11,8 @@ import pytest
 from peers.waiting import wait_until
 from serving import PROGRAM, PROJECT, Server
 
+from mailfilter import cli
+
 POLICY = """
 SmtpServer.listenAddress = [["127.0.0.1", 0], ["127.0.0.1", "0"]];
 SmtpServer.prototype.smtpRcpt = function () { return new SmtpResponse(250, "fine"); };
@@ -189,6 +191,27 @@ def test_a_message_is_delivered(serve, tmp_path, workers):
     content = path.read_bytes()
     assert content.replace(b"\r\n", b"\n").endswith(b"Subject: first\n\nHello.\n")
     assert b"mx.example.org" in content
+
+
+def test_a_misspelt_setting_is_told(serve):
+    server = serve("proxy", settings={"nextHop": "127.0.0.1:25", "nextHopTLS": "required"})
+    assert "the setting nextHopTLS is read by nobody; did you mean nextHopTls?" in server.log
+
+
+@pytest.mark.root
+def test_a_spool_directory_that_its_user_may_not_use_is_told(serve, tmp_path):
+    os.chmod(tmp_path, 0o700)
+    server = serve("proxy", settings={"nextHop": "127.0.0.1:25"},
+                   options=["--user", "nobody", "--spool-directory", str(tmp_path)])
+    assert "this user may not write into the spool directory" in server.log
+
+
+def test_a_missing_package_is_told_with_what_to_do(monkeypatch, capsys):
+    def serve(options):
+        raise ModuleNotFoundError("No module named 'uvloop'", name="uvloop")
+    monkeypatch.setattr(cli, "_serve", serve)
+    assert cli.main(["serve"]) == 1
+    assert capsys.readouterr().err.startswith("mailfilter: No module named 'uvloop': a package that Mailfilter needs is not")
 
 
 def test_settings_come_from_the_environment(serve, tmp_path):

@@ -19,9 +19,10 @@ from mailfilter._core.heap import HeapDead, ScriptError
 from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect, library, rehearsal
 from mailfilter.policy.lexer import code_only, words
+from mailfilter.policy.loader import CACHE_SETTING
 from mailfilter.policy.operations import OPERATIONS
 
-__all__ = ["HANDLERS", "measure", "missing_parts", "operations_used", "type_errors", "warnings"]
+__all__ = ["HANDLERS", "measure", "missing_parts", "operations_used", "type_errors", "unread_settings", "warnings"]
 
 HANDLERS = frozenset((
     "smtpInit", "smtpHelo", "smtpEhlo", "smtpMail", "smtpRcpt", "smtpPreData", "smtpBody", "smtpData", "smtpRset", "smtpQuit",
@@ -51,6 +52,7 @@ _DEFINITION = re.compile(
 _CALL = re.compile(r"(?:\b(\w+)\.)?\b(\w+)\(")
 # Namesakes of functions of the library.
 _BUILT_IN = re.compile(r"\b(JSON|Math|Date)\s*\.\s*(?!random\b)\w+")
+_SETTING = re.compile(r"""\bsetting\(\s*(?:(['"`])([^'"`]*)\1\s*[,)])?""")
 _OWN_HANDLER = re.compile(r"\bSmtpServer\.prototype\.(\w+)\s*=(?!=)")
 
 
@@ -155,9 +157,36 @@ def warnings(policy):
         found.append(PolicyError(
             f"smtpRcpt accepts every recipient: a stranger's mail to {'@'.join(rehearsal.RECIPIENT)} was taken, and no next hop "
             "was asked; passed on, that makes an open relay", *policy.place_of_handler("smtpRcpt")))
+    found += [PolicyError(problem, policy.name) for problem in unread_settings(policy)]
     found += _unknown_names(policy)
     return sorted(found, key=lambda problem: (problem.file != policy.name, problem.file or "", problem.line or 0,
                                               problem.column or 0))
+
+
+def unread_settings(policy):
+    """What to say of settings that the command line gives and nobody reads: a misspelt one would do nothing in silence.
+
+    Nothing where a policy computes the names of its settings.
+    """
+    texts = [program.text for program in policy.programs.values()]
+    read = {CACHE_SETTING}
+    for text in (*texts, *(source.decode() for _, source in library.every_source())):
+        code = code_only(text)
+        for called in re.finditer(r"\bsetting\(", code):
+            name = _SETTING.match(text, called.start())[2]
+            if name is not None:
+                read.add(name)
+            elif text in texts:
+                return []
+    found = []
+    for name in getattr(policy.settings, "given", ()):
+        if name in read or any(f"{quote}{name}{quote}" in text for text in texts for quote in "'\"`"):
+            continue
+        plain = {known.lower(): known for known in sorted(read)}
+        likely = difflib.get_close_matches(name.lower(), plain, 1, 0.75)
+        hint = f"; did you mean {plain[likely[0]]}?" if likely else ""
+        found.append(f"the setting {name} is read by nobody{hint}")
+    return found
 
 
 def _unknown_names(policy):

@@ -58,6 +58,22 @@ def test_modules_and_how_they_were_compiled(check):
     assert f"compiled:\n  {POLICIES}/modern/policy.js (by Babel)\n" in told
 
 
+@pytest.mark.parametrize("code, given, words", [
+    ("Sys.setting('nextHopTls', 'off');", "nextHopTLS", "the setting nextHopTLS is read by nobody; did you mean nextHopTls?"),
+    ("Sys.setting('domains', '');", "domain", "the setting domain is read by nobody; did you mean domains?"),
+    ("var domain = Sys.setting('domains', '');", "colour", "the setting colour is read by nobody\n"),
+    ("Sys.setting('domains', '');", "domains", None),
+    ("var read = Sys.setting; read('colour', '');", "colour", None),
+    ("['colour'].map(function (name) { return Sys.setting(name, ''); });", "other", None),
+    ("", "cacheDirectory", None),
+    ("", "store", None),
+])
+def test_a_setting_that_nobody_reads(check, code, given, words):
+    status, _, complaints = check(WHOLE + code, "--set", f"{given}=")
+    assert status == 0
+    assert complaints == "" if words is None else f"policy.js: warning: {words}" in complaints
+
+
 @pytest.mark.parametrize("code, operations", [
     ("new SmtpClient('a', 1).connect();", ["client.connect", "client.close"]),
     ("this.receivedHeader();", ["sys.hostname", "trace.received", "dns.reverse"]),
