@@ -6,6 +6,7 @@ deadline: that is the Circuit's, which cancels whoever waits.
 Must not know: any protocol of scanners.
 """
 import asyncio
+import socket
 
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceUnavailable
 
@@ -53,6 +54,7 @@ class Stream(asyncio.Protocol):
         self.requests = 0
         self.used = False
         self._transport = None
+        self._quickly = None
         self._buffer = bytearray()
         self._searched = 0
         self._over = False
@@ -64,9 +66,17 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport):
         self._transport = transport
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX and hasattr(socket, "TCP_QUICKACK"):
+            self._quickly = connection.setsockopt
+            self._quickly(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def data_received(self, data):
         self._buffer += data
+        # Answers come in several small pieces, and a peer with Nagle's algorithm holds the second one back until the first is
+        # acknowledged: for 40 ms, unless that is done at once. The system forgets that it was asked to.
+        if self._quickly is not None:
+            self._quickly(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         if len(self._buffer) > BUFFER_OCTETS and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -80,6 +90,7 @@ class Stream(asyncio.Protocol):
     def connection_lost(self, error):
         self._over = True
         self._blocked = False
+        self._quickly = None
         self._wake()
 
     def pause_writing(self):
