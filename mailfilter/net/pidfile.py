@@ -50,6 +50,8 @@ def running(path):
     """The process id of the server that holds the file; ConfigError when there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ConfigError(f"--pid-file {path}: {error.strerror}; is the server running, and with that --pid-file?") from error
     except OSError as error:
         raise ConfigError(f"--pid-file {path}: {error.strerror}") from error
     try:

@@ -33,13 +33,9 @@ HANDLERS = frozenset((
 BUILDS, COPIES = 3, 20
 TYPE_CHECK_SECONDS = 120
 
-# Python module: what is missing without it.
+# Python module without which policies can be loaded: what is missing without it.
 _OPTIONAL = {
-    "pycares": "DNS, and with it the names of clients in Received headers",
-    "spf": "SPF",
-    "dkim": "DKIM and ARC",
     "nacl": "DKIM signatures with Ed25519",
-    "publicsuffixlist": "DMARC",
     "sqlite3": "what DMARC found, for aggregate reports",
     "uvloop": "the event loop that connections are served with",
 }
