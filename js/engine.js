@@ -65,7 +65,11 @@
             return answered('smtpData', value);
         }
         if (list !== value && list.length !== server.recipients.length) {
-            return answered('smtpData', value);         // what a next hop said to others than the client's recipients
+            // What a next hop said to others than the client's recipients. Whose refusal it was cannot be known, so that one
+            // stands for all: a success for some is none for those who have not got it.
+            one = answered('smtpData', value);
+            each = list.map(function (response) { return takeResponse('smtpData', response); });
+            return rank(one) === 0 && each.length ? forAll(each) : one;
         }
         if (list.length !== server.recipients.length || !list.length) {
             throw new TypeError('smtpData returned ' + list.length + ' responses for ' + server.recipients.length + ' recipients');

@@ -312,6 +312,8 @@ interface SmtpLimits {
     early_bytes?: number | string;
     /** Commands of other protocols that are answered like unknown ones; the next one ends the session (521). Default 0. */
     foreign_commands?: number | string;
+    /** Commands that may be sent behind one which must be waited for (RFC 2920); the next one ends the session (421). Default 1000. */
+    pipelined_commands?: number | string;
     /** Sessions of one worker that `tarpit()` and `pause()` keep waiting; further ones do not wait. Default 1000. */
     tarpits?: number | string;
     /** Connections to next hops that one worker keeps for other sessions. Default 32. */

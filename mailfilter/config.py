@@ -193,7 +193,8 @@ _LEAST = {"line_bytes": 512, "auth_line_bytes": 512, "recipients": 1, "message_b
           "dns_cache_entries": 0, "dns_in_flight": 1,
           "address_connections": 0, "network_connections": 0, "connection_rate": 0, "address_rate": 0, "network_rate": 0,
           "ipv4_prefix": 0, "ipv6_prefix": 0, "commands": 0, "transactions": 0, "session_recipients": 0, "session_bytes": 0,
-          "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0,
+          "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "pipelined_commands": 0,
+          "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0,
           "kept_connections": 0}
 _MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
@@ -223,7 +224,8 @@ class Limits(_Numbers):
 
     Of a session (421): `commands`, `transactions`, `session_recipients`, `session_bytes` in all; `data_rate`: octets a second
     that a message must come with; `early_bytes`: before the greeting (554); `foreign_commands`: lines of other protocols
-    (521). `tarpits`: sessions of one worker that wait in its tarpit; further ones are not delayed.
+    (521); `pipelined_commands`: such as must wait for a reply and do not. `tarpits`: sessions of one worker that wait in its
+    tarpit; further ones are not delayed.
     """
 
     line_bytes: int = 2048
@@ -260,6 +262,7 @@ class Limits(_Numbers):
     data_rate: int = 100
     early_bytes: int = 0
     foreign_commands: int = 0
+    pipelined_commands: int = 1000
     tarpits: int = 1000
     kept_connections: int = 32
 
@@ -277,7 +280,8 @@ class Limits(_Numbers):
 
 PER_SESSION = frozenset((
     "recipients", "message_bytes", "header_bytes", "header_fields", "errors", "commands", "transactions",
-    "session_recipients", "session_bytes", "data_rate", "foreign_commands", "operations", "session_ms",
+    "session_recipients", "session_bytes", "data_rate", "foreign_commands", "pipelined_commands",
+    "operations", "session_ms",
     "command", "data_block", "transaction", "session", "handler", "message_handler"))
 """The limits and timeouts that a policy may change for one session while it runs."""
 

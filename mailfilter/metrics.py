@@ -88,7 +88,7 @@ TABLE = (
                       "address_connections", "network_connections",
                       "connection_rate", "address_rate", "network_rate", "ipv4_prefix", "ipv6_prefix", "lag_ms",
                       "free_memory_bytes", "commands", "transactions", "session_recipients", "session_bytes", "data_rate",
-                      "early_bytes", "foreign_commands", "tarpits", "kept_connections")}),
+                      "early_bytes", "foreign_commands", "pipelined_commands", "tarpits", "kept_connections")}),
     Metric("timeouts_total", COUNTER, "How often a timeout ended something; of idle_heap, how often a heap went to sleep.",
            "times",
            {"timeout": ("proxy_header", "tls_handshake", "greeting_delay", "command", "data_block", "transaction", "session",

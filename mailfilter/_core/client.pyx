@@ -470,6 +470,11 @@ cdef class Client:
             self._expected = bytearray()
             self._answered = 0
         discarded = asked & DISCARD != 0
+        if 300 <= reply.code < 400 and (asked & ~(DISCARD | NEEDED)) in (
+                ASKED_GREETING, ASKED_HELO, ASKED_EHLO, ASKED_MAIL, ASKED_RCPT, ASKED_RSET):
+            # It may read what we say next as something else than a command. Nobody is to take that for an acceptance.
+            self._fail(f"protocol error: unexpected reply {_shown(reply)}")
+            return 0
         if discarded:
             asked &= ~DISCARD
         elif asked != ASKED_CHUNK or reply.code >= 300:

@@ -95,4 +95,4 @@ class Authenticating:
         metrics.count(_ENDED[fate])
         self.log.write(logs.INFO, self.session_id, f"AUTH {fate}", mechanism=self._mechanism, client=self.remote[0],
                        **({"identity": session.authenticated} if session.authenticated else {}),
-                       **({"reply": f"{outcome.code} {outcome.lines[0]}"} if outcome.code >= 400 else {}))
+                       **({"reply": f"{outcome.code} {outcome.lines[0]}"} if outcome.code >= 400 and event.reply is None else {}))

@@ -8,10 +8,10 @@ __all__ = ["Budget"]
 
 class Budget:
     """The counts of one session: commands and messages (refused ones, too), accepted transactions and recipients, octets,
-    and lines of other protocols."""
+    lines of other protocols, and commands that something was sent behind which should have waited."""
 
-    __slots__ = ("commands", "foreign", "octets", "recipients", "transactions")
+    __slots__ = ("commands", "foreign", "octets", "pipelined", "recipients", "transactions")
 
     def __init__(self):
         self.commands = -1              # the connection itself is the first thing that is asked about
-        self.foreign = self.octets = self.recipients = self.transactions = 0
+        self.foreign = self.octets = self.pipelined = self.recipients = self.transactions = 0

@@ -8,6 +8,7 @@ __all__ = ["ENDINGS", "ending"]
 ENDINGS = {
     "early_bytes": (554, b"5.5.0 Talking before the greeting is a protocol error"),
     "foreign_commands": (521, b"5.5.1 This is an SMTP server, closing"),
+    "pipelined_commands": (421, b"4.7.0 Too many commands sent ahead of replies, closing"),
     "commands": (421, b"4.7.0 Too many commands in one session, closing"),
     "transactions": (421, b"4.7.0 Too many transactions in one session, closing"),
     "session_recipients": (421, b"4.7.0 Too many recipients in one session, closing"),

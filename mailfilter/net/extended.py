@@ -114,7 +114,8 @@ class Extended:
 
 
 def _properties(attributes):
-    return {name.decode(): None if value is None else value.decode() for name, value in attributes}
+    # Postfix says what is not ASCII in xtext as it is; that need not be UTF-8.
+    return {name.decode(): None if value is None else value.decode("utf-8", "surrogateescape") for name, value in attributes}
 
 
 def _of_log(attributes):

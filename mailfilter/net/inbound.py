@@ -303,7 +303,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 budget.commands += 1
                 if 0 < self.limits.commands < budget.commands:
                     self._note_end("commands")
-                else:
+                elif not session.buffered or not self._hurries(event):
                     self._ask(event)
             elif kind == core.EV_DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])

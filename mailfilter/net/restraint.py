@@ -7,6 +7,7 @@ Must not know: handlers, messages, JavaScript.
 """
 from mailfilter import log as logs
 from mailfilter import metrics
+from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_CHUNKS, ST_DATA
 from mailfilter.net import foreign
 from mailfilter.net.endings import ENDINGS, ending
@@ -14,6 +15,11 @@ from mailfilter.net.endings import ENDINGS, ending
 __all__ = ["Restrained"]
 
 STOPPING = b"4.3.2 The server is shutting down, try again later"
+
+# Events whose command may have others behind it where PIPELINING was announced (RFC 2920 §3.1); and those of which something
+# else says what may be sent ahead: a message, DATA (early_data), the greeting (early_bytes), the end.
+_GROUPED = frozenset((core.EV_MAIL, core.EV_RCPT, core.EV_RSET, core.EV_XFORWARD))
+_FREE = frozenset((core.EV_MESSAGE, core.EV_DATA, core.EV_CONNECT, core.EV_QUIT))
 
 _TIMEOUTS = ("command", "data_block", "transaction", "session")
 _ENDED = {name: metrics.slot("timeouts_total" if name in _TIMEOUTS else "limits_total", name) for name in ENDINGS}
@@ -83,6 +89,18 @@ class Restrained:
             self._note_end("commands")
             return self.ended_by is not None
         return False
+
+    def _hurries(self, event):
+        """The client has sent more behind a command: whether it should have waited for the reply, once too often. The session
+        ends then."""
+        kind = event.kind
+        if kind in _FREE or kind in _GROUPED and b"PIPELINING" in self.session.announced:
+            return False
+        self.budget.pipelined += 1
+        if self.budget.pipelined <= self.limits.pipelined_commands:
+            return False
+        self._note_end("pipelined_commands")
+        return self.ended_by is not None
 
     def _is_foreign(self, event):
         """Whether an unknown command is one of another protocol, and one too many: the session ends then."""

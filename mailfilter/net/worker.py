@@ -15,6 +15,7 @@ import resource
 import secrets
 import signal
 import socket
+import sys
 import time
 import traceback
 
@@ -276,6 +277,7 @@ class Worker:
     async def _main(self, listeners, number, supervised, lifeline, ready, pages):
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self._on_unhandled)
+        sys.unraisablehook = self._on_unraisable
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._empty = asyncio.Event()
@@ -458,3 +460,12 @@ class Worker:
         error = context.get("exception")
         stack = "".join(traceback.format_exception(error)) if error is not None else ""
         self.log.write(logs.ERR, "-", context.get("message", "unhandled exception"), stack=stack)
+
+    def _on_unraisable(self, what):
+        """An exception that nobody can be told of. Without this, lines that are none of the log's would stand in it."""
+        if isinstance(what.object, bytes) and what.exc_type is UnicodeDecodeError:
+            # ssl cannot say a client's server name in ASCII, and has ended its handshake for that: nothing of ours is wrong.
+            return
+        metrics.count(_INTERNAL)
+        self.log.write(logs.ERR, "-", what.err_msg or "exception ignored", where=type(what.object).__qualname__, stack="".join(
+            traceback.format_exception(what.exc_type, what.exc_value, what.exc_traceback)))

@@ -366,3 +366,24 @@ def test_too_many_commands_without_a_reply():
     running.feed(b"250 ok\r\n" * 10000)
     assert len(replies(running)) == 10000
     assert running.failed is None
+
+
+@pytest.mark.parametrize(("verb", "args"), [
+    (b"EHLO", b"x"), (b"HELO", b"x"), (b"MAIL", b"FROM:<a@b>"), (b"RSET", None)])
+def test_go_on_in_the_wrong_place_is_never_an_acceptance(verb, args):
+    """Who says 354 waits for a message: the next command would be its text."""
+    running = greeted()
+    assert ask(running, verb, args, b"354 go on\r\n") == []
+    assert running.failed == "protocol error: unexpected reply 354 go on"
+    with pytest.raises(ClientError):
+        running.command(b"QUIT")
+
+
+def test_nor_is_it_for_a_recipient_or_a_greeting():
+    running = greeted()
+    assert ask(running, b"MAIL", b"FROM:<a@b>", b"250 x\r\n") == [250]
+    assert ask(running, b"RCPT", b"TO:<a@b>", b"354 go on\r\n") == []
+    assert running.failed == "protocol error: unexpected reply 354 go on"
+    running = Client()
+    running.feed(b"354 go on\r\n")
+    assert replies(running) == [] and running.failed == "protocol error: unexpected reply 354 go on"

@@ -1,6 +1,10 @@
 """Limits of the engine reach what they limit, wherever they are set: default, policy over it, command line over both."""
+import json
+
 import pytest
 from peers.sender import Sender
+
+from mailfilter import config
 
 POLICY = """
 %s
@@ -76,3 +80,60 @@ def test_slice_and_session(answer, statement, limits, code):
 ])
 def test_operations(answer, statement, limits, words):
     assert answer(statement, limits, "operations").text == words
+
+
+# Every name, so that a new one is not forgotten on one of the ways.
+
+TOLD = """
+SmtpServer.prototype.smtpVrfy = function (name) {
+    return new SmtpResponse(250, String(this.limits()[name] === undefined ? this.timeouts()[name] : this.limits()[name]));
+};
+"""
+DEFAULTS = {**vars(config.Limits()), **vars(config.Timeouts())}
+# The largest prefixes are the widest; with greeting_delay a session would wait for nothing.
+OTHERS = {name: 0 if name == "greeting_delay" else value - 1 if name.endswith("_prefix") else value + 7
+          for name, value in DEFAULTS.items()}
+
+
+def told(server):
+    with Sender(server.port) as sender:
+        sender.hello()
+        return {name: float(sender.command(b"VRFY " + name.encode()).text) for name in DEFAULTS}
+
+
+def statement(values):
+    known = vars(config.Limits())
+    return "SmtpServer.limits = {}; SmtpServer.timeouts = {};".format(*(
+        json.dumps({name: value for name, value in values.items() if (name in known) == of_limits})
+        for of_limits in (True, False)))
+
+
+def options(values):
+    known = vars(config.Limits())
+    return {"limits": {name: value for name, value in values.items() if name in known},
+            "timeouts": {name: value for name, value in values.items() if name not in known}}
+
+
+def test_a_policy_sees_all_of_them(serve):
+    assert told(serve(TOLD)) == DEFAULTS
+
+
+def test_a_policy_sets_any_of_them(serve):
+    assert told(serve(statement(OTHERS) + TOLD)) == OTHERS
+
+
+def test_the_command_line_sets_any_of_them_over_the_policy(serve):
+    assert told(serve(statement(DEFAULTS) + TOLD, **options(OTHERS))) == OTHERS
+
+
+def test_a_session_changes_those_that_are_its_own(serve):
+    policy = TOLD + """
+    SmtpServer.prototype.smtpInit = function () {
+        this.limits(%s);
+        this.timeouts(%s);
+        return new SmtpResponse(220, 'go');
+    };
+    """ % tuple(json.dumps({name: OTHERS[name] for name in known if name in config.PER_SESSION})
+                for known in (vars(config.Limits()), vars(config.Timeouts())))
+    found = told(serve(policy))
+    assert found == {name: (OTHERS if name in config.PER_SESSION else DEFAULTS)[name] for name in DEFAULTS}

@@ -243,3 +243,12 @@ def test_auth_needs_tls(serve, tmp_path):
         assert sender.command(b"AUTH PLAIN " + b64("\0a\0secret")).code == 235
         assert who(sender) == "a"
         assert "with ESMTPSA id" in sender.command(b"VRFY x").text
+
+
+def test_the_log_has_no_reply_that_the_client_did_not_read(server, sender):
+    before = len(server.log)
+    assert sender.command(b"AUTH LOGIN").code == 334
+    assert sender.command(b"*").code == 501
+    wait_until(lambda: "AUTH cancelled" in server.log[before:], "the line")
+    line = next(line for line in server.log[before:].splitlines() if "AUTH cancelled" in line)
+    assert "reply=" not in line and "mechanism=LOGIN" in line

@@ -473,3 +473,55 @@ def test_what_cannot_be_changed_is_an_error_of_the_policy(serve):
         assert talk(sender, b"MAIL FROM:<fixed@b>", b"MAIL FROM:<nonsense@b>") == [451, 451]
     assert "heap_bytes cannot be changed for one session" in server.log
     assert "there is no timeout 'teatime'" in server.log
+
+
+# Commands sent ahead of replies that must be waited for.
+
+AHEAD = b"4.7.0 Too many commands sent ahead of replies, closing"
+
+
+def test_commands_sent_ahead_of_replies_are_counted(serve):
+    server = serve(POLICY, limits={"pipelined_commands": 1})
+    with Sender(server.port) as sender:
+        sender.reply()
+        sender.send(b"EHLO x\r\nNOOP\r\nNOOP\r\nNOOP\r\n")     # RFC 2920 §3.1: each of them is the last of its group
+        assert sender.reply().code == 250
+        assert_ended(sender, b"421 " + AHEAD)
+    server.wait_for_log("ended by a limit limit=pipelined_commands client=127.0.0.1")
+
+
+def test_groups_are_no_hurry(serve):
+    server = serve(POLICY, limits={"pipelined_commands": 0})
+    with Sender(server.port) as sender:
+        sender.hello()
+        for _ in range(2):
+            sender.send(b"RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n")
+            assert [sender.reply().code for _ in range(5)] == [250, 250, 250, 250, 354]
+            sender.send(b"A: b\r\n\r\nx\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nabcBDAT 0 LAST\r\nNOOP\r\n")
+            assert [sender.reply().code for _ in range(6)] == [250, 250, 250, 250, 250, 250]
+        sender.send(b"NOOP\r\nQUIT\r\n")
+        assert_ended(sender, b"421 " + AHEAD)
+
+
+def test_without_ehlo_every_command_waits(serve):
+    server = serve(POLICY, limits={"pipelined_commands": 0})
+    with Sender(server.port) as sender:
+        sender.reply()
+        assert talk(sender, b"HELO x") == [250]
+        sender.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n")
+        assert_ended(sender, b"421 " + AHEAD)
+
+
+def test_a_policy_can_change_what_may_be_sent_ahead(serve):
+    server = serve(POLICY + """
+SmtpServer.limits = {pipelined_commands: 0};
+SmtpServer.prototype.smtpInit = function () {
+    this.limits({pipelined_commands: 2});
+    return new SmtpResponse(220, String(this.limits().pipelined_commands));
+};
+""")
+    with Sender(server.port) as sender:
+        assert sender.reply().text == "2"
+        sender.send(b"NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n")
+        assert [sender.reply().code for _ in range(2)] == [250, 250]
+        assert_ended(sender, b"421 " + AHEAD)

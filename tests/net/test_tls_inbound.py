@@ -255,3 +255,21 @@ def test_an_expired_certificate_warns(serve, authority):
     old = authority.make("mx.example.org", days=(-9, -2))
     server = serve(POLICY, listen=["tls:127.0.0.1:0"], options=["--tls-certificate", old.both])
     assert re.search(r"warning - the TLS certificate .* has expired on 2", server.log)
+
+
+def test_a_server_name_outside_ascii_is_one_line_of_the_log(server):
+    """Neither the log nor anybody else gets a stack for what a stranger sent."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(coming, going, server_hostname="NNNNNN")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = going.read()
+    assert hello.count(b"NNNNNN") == 1
+    with socket.create_connection(("127.0.0.1", server.port), 10) as raw:
+        before = len(server.log)
+        raw.sendall(hello.replace(b"NNNNNN", b"\xff\xfe\r\n\xfdx"))
+        assert raw.recv(1) == b"\x15"                     # an alert
+        wait_until(lambda: "TLS handshake failed" in server.log[before:], "the end of the handshake")
+    assert len(server.log[before:].splitlines()) == 1
+    with secure(server) as sender:
+        assert sender.reply().code == 220

@@ -30,6 +30,11 @@ SmtpServer.prototype.smtpData = function (headers, body) {
     if (this.sender.mailbox.local === 'few') {
         answers.pop();
     }
+    if (this.sender.mailbox.local === 'strangers') {
+        return {code: 250, message: 'own', recipients: [250, 550, 250].map(function (code) {
+            return {code: code, message: 'x'};
+        })};
+    }
     if (this.sender.mailbox.local === 'own') {
         return {code: 451, message: 'own', recipients: answers};
     }
@@ -151,3 +156,19 @@ def test_an_answer_can_close(sender):
     sender.send(b".\r\n")
     assert [sender.reply().code for _ in range(3)] == [353, 250, 250]
     assert sender.closed_by_server()
+
+
+def test_attributes_need_not_be_utf8(server, sender):
+    """What xtext stands for are octets."""
+    assert sender.command(b"XFORWARD NAME=+FF+FE HELO=+C3+28").code == 250
+    assert sender.command(b"XCLIENT NAME=+FF LOGIN=+FFx HELO=+C3+28").code == 220
+    assert sender.command(b"EHLO x").code == 250
+    assert sender.command(b"VRFY x").code // 100 == 2
+    assert "internal error" not in server.log
+
+
+@pytest.mark.parametrize(("mail", "code"), [(b"<strangers@b> PRDR", 550), (b"<strangers@b>", 550)])
+def test_a_refusal_is_not_lost_where_a_next_hop_had_other_recipients(sender, mail, code):
+    """The number of its replies is another than that of the client's recipients: 250 for some is no 250 for all."""
+    message(sender, [b"250a", b"250b"], mail)
+    assert sender.reply().code == code
