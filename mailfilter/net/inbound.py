@@ -10,6 +10,7 @@ Must not know: JavaScript values, SMTP syntax.
 import asyncio
 import traceback
 from functools import partial
+from time import monotonic
 
 from mailfilter import log as logs
 from mailfilter import metrics
@@ -26,7 +27,7 @@ from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.extended import EXTENDED, Extended
 from mailfilter.net.rejections import count_rejection
-from mailfilter.net.restraint import Restrained
+from mailfilter.net.restraint import TURN_S, Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
 from mailfilter.policy.context import SessionContext
@@ -59,8 +60,8 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
     """The session of one client; made by the worker for each connection."""
 
     __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "rules", "limits", "timeouts", "transport",
-                 "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held",
-                 "_late_output", "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_draining", "_restrained",
+                 "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held", "_late_output",
+                 "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_yielding", "_draining", "_restrained",
                  "_closing", "_lost", "_cleaned", "_debug_line", "messages", "accepted", "refused", "faults",
                  "implicit_tls", "proxied", "tls", "handshaking", "_challenged", "_mechanism", "_xclient", "_forwarded")
 
@@ -90,6 +91,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
         self._silent = False            # the end comes without a reply
         self._reading = True
         self._writable = True
+        self._yielding = False          # others are served first, then it goes on
         self._draining = False
         self._restrained = False        # something may keep back or end what would go on otherwise
         self._closing = False
@@ -179,7 +181,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
         before, budget.octets = budget.octets, budget.octets + len(data)
         if (not before or 0 < self.limits.session_bytes < budget.octets) and not self._may_say(data):
             return
-        if self._asked is None and self._held is None:
+        if self._asked is None and self._held is None and not self._yielding:
             if self._writable:
                 self._advance()
             return
@@ -257,7 +259,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
 
     def _advance(self):
         """Work on what has come until a handler has to be waited for or there is nothing more."""
-        if self._held is not None or (self.handshaking and not self._lost):
+        if self._held is not None or (self.handshaking or self._yielding) and not self._lost:
             return
         try:
             self._work()
@@ -279,7 +281,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
         self._finish()
 
     def _work(self):
-        session, budget, progress = self.session, self.budget, False
+        session, budget, progress, begun = self.session, self.budget, False, monotonic()
         while self._asked is None:
             if self._restrained and self._restrain():
                 return
@@ -318,13 +320,15 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 count_rejection(event.reply)
                 if self.log.level >= logs.DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
+            if session.buffered and monotonic() - begun > TURN_S and self._yield():
+                break
         if progress or session.state == ST_DATA or session.state == ST_CHUNKS:
             self.deadlines.progress = self.worker.loop.time()
             if progress and self._slept:
                 self._progressed()
         self._flush()
         self._start_tls()
-        if not self._reading and self._writable and not self._closing and self._asked is None:
+        if not self._reading and self._writable and not self._closing and self._asked is None and not self._yielding:
             self._reading = True
             self.transport.resume_reading()
 
@@ -480,12 +484,6 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             self.context.message = None
         self.context.transaction_over()
         self._clean_up()
-
-    def _note_lost(self, event):
-        """The log: a whole message that nobody is there to be answered for."""
-        metrics.count(_MESSAGES["lost"])
-        if self.log.level >= logs.INFO:
-            self._log_message(event, "lost", "the client has left without an answer")
 
     # The body.
 

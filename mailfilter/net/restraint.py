@@ -12,7 +12,10 @@ from mailfilter._core.fsm import ST_CHUNKS, ST_DATA
 from mailfilter.net import foreign
 from mailfilter.net.endings import ENDINGS, ending
 
-__all__ = ["Restrained"]
+__all__ = ["TURN_S", "Restrained"]
+
+TURN_S = 0.005
+"""A client that has sent many commands at once has them carried out for so long, in seconds; then it is the turn of others."""
 
 STOPPING = b"4.3.2 The server is shutting down, try again later"
 
@@ -151,6 +154,21 @@ class Restrained:
         self.context.early = True
         if self._held is not None and self.budget.octets > self.limits.early_bytes:
             self._end_for("early_bytes")
+
+    # Taking turns.
+
+    def _yield(self):
+        """Go on after all others that have something to do; False where that cannot be waited for."""
+        if self._asked is not None or self._lost:
+            return False
+        self._yielding = True
+        self.worker.loop.call_soon(self._next_turn)
+        return True
+
+    def _next_turn(self):
+        self._yielding = False
+        if self._asked is None and self._writable and not self._cleaned and not self._closing and not self._lost:
+            self._advance()
 
     # Waiting on purpose.
 

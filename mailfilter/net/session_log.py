@@ -3,12 +3,15 @@
 `Inbound` is made with it. Must not know: how anything was decided.
 """
 from mailfilter import log as logs
+from mailfilter import metrics
 from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_AUTH, ST_DATA
 from mailfilter.errors import TemporaryFailure
 from mailfilter.net import tls_inbound
 
 __all__ = ["Told"]
+
+_LOST = metrics.slot("messages_total", "lost")
 
 
 class Told:
@@ -39,6 +42,12 @@ class Told:
         recipients = transaction.recipients
         self.log.write(logs.INFO, self.session_id, fate, sender=transaction.sender.text, recipient=recipients[0].text,
                        recipients=len(recipients), size=event.message_bytes, reply=reply)
+
+    def _note_lost(self, event):
+        """The log: a whole message that nobody is there to be answered for."""
+        metrics.count(_LOST)
+        if self.log.level >= logs.INFO:
+            self._log_message(event, "lost", "the client has left without an answer")
 
     def _log_fault(self, fault):
         if type(fault) is TemporaryFailure:     # no mistake of the policy's: whose, the line says

@@ -127,13 +127,14 @@ def test_the_command_line_sets_any_of_them_over_the_policy(serve):
 
 
 def test_a_session_changes_those_that_are_its_own(serve):
-    policy = TOLD + """
-    SmtpServer.prototype.smtpInit = function () {
-        this.limits(%s);
-        this.timeouts(%s);
+    limits, timeouts = (json.dumps({name: OTHERS[name] for name in known if name in config.PER_SESSION})
+                        for known in (vars(config.Limits()), vars(config.Timeouts())))
+    policy = f"""{TOLD}
+    SmtpServer.prototype.smtpInit = function () {{
+        this.limits({limits});
+        this.timeouts({timeouts});
         return new SmtpResponse(220, 'go');
-    };
-    """ % tuple(json.dumps({name: OTHERS[name] for name in known if name in config.PER_SESSION})
-                for known in (vars(config.Limits()), vars(config.Timeouts())))
+    }};
+    """
     found = told(serve(policy))
     assert found == {name: (OTHERS if name in config.PER_SESSION else DEFAULTS)[name] for name in DEFAULTS}
