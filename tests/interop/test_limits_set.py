@@ -2,7 +2,9 @@
 import json
 
 import pytest
+from peers.scripted import Scripted
 from peers.sender import Sender
+from proxied import ends, triple, v2
 
 from mailfilter import config
 
@@ -138,3 +140,42 @@ def test_a_session_changes_those_that_are_its_own(serve):
     """
     found = told(serve(policy))
     assert found == {name: (OTHERS if name in config.PER_SESSION else DEFAULTS)[name] for name in DEFAULTS}
+
+
+# What no other test sets by its name.
+
+@pytest.mark.parametrize(("policy", "limits", "taken"), [
+    ("", {}, True), ("", {"proxy_bytes": 232}, False), ("SmtpServer.limits = {proxy_bytes: 232};", {}, False)])
+def test_proxy_bytes(serve, policy, limits, taken):
+    header = v2(*ends(("192.0.2.1", 1025), ("198.51.100.2", 25)), triple(4, b"x" * 300))
+    with Sender(serve(policy + TOLD, listen=["proxy:127.0.0.1:0"], limits=limits).port) as sender:
+        sender.send(header)
+        if taken:
+            assert sender.reply().code == 220
+        else:
+            assert sender.closed_by_server()
+
+
+REUSING = """
+SmtpServer.prototype.smtpMail = function () {
+    this.hop = new SmtpClient('127.0.0.1', Number(Sys.setting('port')));
+    return this.hop.open({reuse: true});
+};
+SmtpServer.prototype.cleanup = function () {
+    Sys.log(Sys.LOG_NOTICE, 'kept ' + this.hop.release());
+};
+"""
+
+
+@pytest.mark.parametrize(("numbers", "kept"), [
+    ({"limits": {"kept_connections": 0}}, False), ({"timeouts": {"kept_connection": 0.05}}, True)])
+def test_kept_connections_and_for_how_long(serve, numbers, kept):
+    """None, or one for a moment: either ends with QUIT, once the session is over."""
+    with Scripted([b"220 hop.test", "EHLO .*", b"250 hop.test", "QUIT"]) as hop:
+        server = serve(REUSING, settings={"port": hop.port}, **numbers)
+        with Sender(server.port) as sender:
+            sender.hello()
+            assert sender.command(b"MAIL FROM:<a@b>").code == 250
+            assert sender.command(b"QUIT").code == 221
+        hop.wait_for_the_end()
+        server.wait_for_log(f"kept {str(kept).lower()}")

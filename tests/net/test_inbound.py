@@ -44,7 +44,7 @@ def mute():
 @pytest.fixture(scope="module")
 def server(serve_module, mute):
     return serve_module(POLICY, settings={"mutePort": mute.port}, limits={
-        "errors": 3, "operations": 10_000_000, "session_ms": 600_000, "commands": 0})
+        "errors": 3, "operations": 10_000_000, "session_ms": 600_000, "commands": 0, "pipelined_commands": "1g"})
 
 
 @pytest.fixture(scope="module")
