@@ -47,8 +47,9 @@ class Deadlines:
                 first, end = "data_block", due
             if limits.data_rate:
                 # When what has come will be too little. Nothing at all may come for the time of data_block.
-                due = self.message + max(timeouts.data_block, (received - self.message_at) / limits.data_rate)
-                if due < end:
+                came = received - self.message_at
+                due = self.message + max(timeouts.data_block, came / limits.data_rate)
+                if due < end or due == end and came:    # the clock has ticks: what came at once came too slowly, too
                     first, end = "data_rate", due
         else:
             due = self.progress + timeouts.command
