@@ -3,6 +3,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import time
 import timeit
 
 import pytest
@@ -98,5 +99,5 @@ def test_processes_count_together():
 def test_counting_is_cheap():
     """Some 80 ns; a microsecond would show in the CPU of a message."""
     place = metrics.slot("internal_errors_total")
-    seconds = min(timeit.repeat(lambda: metrics.count(place, 0), number=20_000, repeat=5)) / 20_000
+    seconds = min(timeit.repeat(lambda: metrics.count(place, 0), timer=time.thread_time, number=20_000, repeat=5)) / 20_000
     assert seconds < 2e-6, f"{seconds * 1e9:.0f} ns"

@@ -18,6 +18,7 @@ from collections import Counter
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter.errors import MailfilterError, ServiceUnavailable
+from mailfilter.services import sqlite_file
 
 __all__ = ["Store", "close_all", "read", "store"]
 
@@ -216,13 +217,12 @@ def _open(path):
         [[layout]] = connection.execute("PRAGMA user_version")
         if layout not in (0, _LAYOUT):
             raise MailfilterError(f"the layout of the file has version {layout}, this program knows {_LAYOUT}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        sqlite_file.write_ahead(connection, BUSY_S)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA journal_size_limit = 16777216")
         [[page]] = connection.execute("PRAGMA page_size")
         connection.execute(f"PRAGMA max_page_count = {FILE_BYTES // page}")
-        connection.execute(_TABLE)
-        connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+        sqlite_file.make_tables(connection, [_TABLE, f"PRAGMA user_version = {_LAYOUT}"])
     except BaseException:
         connection.close()
         raise

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mailfilter.errors import ServiceTimeout, ServiceUnavailable
 from mailfilter.mail.octets import octets
+from mailfilter.services import sqlite_file
 from mailfilter.services.sql import BYTES, ROWS, Result, SqlError
 
 __all__ = ["Driver"]
@@ -66,7 +67,7 @@ class Driver:
             raise ServiceUnavailable(f"sqlite:{self._path}: {error}") from error
         try:
             if fresh:
-                database.execute("PRAGMA journal_mode=WAL")
+                sqlite_file.write_ahead(database, LOCKED_S)
             database.execute("PRAGMA foreign_keys=ON")
             database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()      # is it a database at all
         except sqlite3.Error as error:

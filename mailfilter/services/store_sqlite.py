@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from mailfilter.errors import MailfilterError, ServiceTimeout, ServiceUnavailable
+from mailfilter.services import sqlite_file
 from mailfilter.services.store import slide
 
 __all__ = ["AT_ONCE", "BYTES", "Store"]
@@ -126,11 +127,10 @@ class Store:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
         database = sqlite3.connect(self._path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False)
         try:
-            database.execute("PRAGMA journal_mode=WAL")
+            sqlite_file.write_ahead(database, LOCKED_S)
             database.execute("PRAGMA synchronous=NORMAL")
             database.execute(f"PRAGMA max_page_count={BYTES // 4096}")
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
+            sqlite_file.make_tables(database, _SCHEMA.split(";"))
         except BaseException:
             database.close()
             raise

@@ -285,11 +285,11 @@ def test_the_first_message_needs_no_network(serve, tmp_path):
         with Sender(server.port) as sender:
             sender.hello()
             assert sender.deliver(b"Subject: first\r\n\r\nHello.\r\n", sender=b"<you@example.net>", recipients=RCPT).code == 250
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4     # a look-up that had to be waited for would take 5
         assert len(list(tmp_path.glob("Maildir/new/*"))) == 1
         strangers = Mx(serve, address, tmp_path / "b", dmarcTemporary="accept", dnsbl="list.example", receivedSpf="true")
         begun = time.monotonic()
         reply, message, _ = strangers.send()
-        assert time.monotonic() - begun < 8 and reply.code == 250
+        assert time.monotonic() - begun < 20 and reply.code == 250
         assert {results(message)[name] for name in ("iprev", "spf", "dmarc")} == {"temperror"}
         assert results(message)["x-dnsbl"] == "pass"

@@ -213,9 +213,9 @@ def test_broken_signatures(session, signature, result):
 ])
 def test_hostile_signatures_cost_nothing(session, value):
     """White space in front of nothing, and names without end, take dkimpy seconds: they are not shown to it."""
-    before = time.monotonic()
+    before = time.process_time()
     assert verified(session, b"DKIM-Signature: " + value + b"\r\n" + MESSAGE)[0][0] == "neutral"
-    assert time.monotonic() - before < 1
+    assert time.process_time() - before < 1
 
 
 def test_a_message_without_signatures_and_one_with_many(session):

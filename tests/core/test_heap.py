@@ -198,7 +198,8 @@ def test_what_throws_while_it_is_handed_out_is_an_error(js, code):
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, {b"k": 1}, {"\udcff": 1}, {"\ud800": 1}, 1j, {1, 2}, range(3), [object()],
-                                   {"a": object()}], ids=repr)
+                                   {"a": object()}],
+                         ids=lambda value: repr(value).partition(" object at")[0])
 def test_python_values_without_a_javascript_form_are_refused(js, value):
     with pytest.raises(ScriptError, match="TypeError: (a Python object of this type|a key is no text)"):
         js.give(value)
