@@ -36,13 +36,13 @@ cdef class LineBuffer:
 
     cpdef int feed(self, bytes data) except -1
     cdef int take_line(self, Span* line) except -1
-    cdef const char* peek(self, Py_ssize_t* length) noexcept
+    cdef const char* peek(self, Py_ssize_t* length) except? NULL
     cdef bytes whole_chunk(self)
     cdef void advance(self, Py_ssize_t count) noexcept
     cdef Py_ssize_t count(self) noexcept
-    cdef void clear(self) noexcept
+    cdef int clear(self) except -1
     cdef void poison(self) noexcept
-    cdef bint _next_chunk(self) noexcept
+    cdef bint _next_chunk(self) except -1
     cdef int _keep(self, const char* ptr, Py_ssize_t length) except -1
 
 

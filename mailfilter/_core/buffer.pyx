@@ -154,7 +154,7 @@ cdef class LineBuffer:
             result = LINE_BARE_CR
         return result
 
-    cdef const char* peek(self, Py_ssize_t* length) noexcept:
+    cdef const char* peek(self, Py_ssize_t* length) except? NULL:
         """The bytes at the front that lie together, for what is not read in lines; length 0 when there are none."""
         while True:
             if self._pos >= self._end and not self._next_chunk():
@@ -182,21 +182,22 @@ cdef class LineBuffer:
         """How many bytes wait."""
         return self._end - self._pos + self._queued + self._carry_len
 
-    cdef void clear(self) noexcept:
+    cdef int clear(self) except -1:
         """Forget everything."""
         self._chunk = None
         self._pos = self._end = 0
-        self._queue = []
+        del self._queue[:]
         self._queue_head = self._queued = 0
         self._line_len = self._carry_len = 0
         self._skip_lf = False
+        return 0
 
     cdef void poison(self) noexcept:
         """Debug builds: overwrite what no longer belongs to a line, so that a span kept too long shows itself."""
         if self._carry != NULL:
             memset(self._carry + self._carry_len, 0xDB, self._carry_size - self._carry_len)
 
-    cdef bint _next_chunk(self) noexcept:
+    cdef bint _next_chunk(self) except -1:
         cdef bytes chunk
         self._chunk = None
         self._pos = self._end = 0
@@ -206,7 +207,7 @@ cdef class LineBuffer:
         self._queue[self._queue_head] = None
         self._queue_head += 1
         if self._queue_head == len(self._queue):
-            self._queue = []
+            del self._queue[:]
             self._queue_head = 0
         self._chunk = chunk
         self._ptr = PyBytes_AS_STRING(chunk)

@@ -52,13 +52,13 @@ cdef class Client:
     cdef int _need_nothing_half(self) except -1
     cdef int _need_offer(self, bytes keyword) except -1
     cdef int _need_alone(self, bytes name) except -1
-    cdef bint _may_chunk(self) noexcept
+    cdef bint _may_chunk(self) except -1
     cdef int _send(self, bytes line, int asked) except -1
-    cdef bint _may_follow(self) noexcept
+    cdef bint _may_follow(self) except -1
     cdef int _expect_end(self) except -1
     cdef int _forget(self) except -1
     cdef int _discard(self) except -1
-    cdef Py_ssize_t _outstanding(self) noexcept
+    cdef Py_ssize_t _outstanding(self) except -1
     cdef int _fail(self, str reason) except -1
     cdef int _parse(self) except -1
     cdef int _check(self) except -1

@@ -361,7 +361,7 @@ cdef class Client:
             raise ClientError(f"{name.decode('ascii')} is possible between transactions only")
         return 0
 
-    cdef bint _may_chunk(self) noexcept:
+    cdef bint _may_chunk(self) except -1:
         cdef Py_ssize_t i
         if self._outstanding() == 0:
             return True
@@ -381,7 +381,7 @@ cdef class Client:
         self._expected.append(asked)
         return 0
 
-    cdef bint _may_follow(self) noexcept:
+    cdef bint _may_follow(self) except -1:
         """Whether the first command that is not sent yet may go out. Which may have others behind it before its reply
         has come is said in RFC 2920 §3.1."""
         cdef Py_ssize_t end = len(self._expected) - len(self._held)
@@ -416,7 +416,7 @@ cdef class Client:
             self._expected[i] |= DISCARD
         return 0
 
-    cdef Py_ssize_t _outstanding(self) noexcept:
+    cdef Py_ssize_t _outstanding(self) except -1:
         return len(self._expected) - self._answered
 
     cdef int _fail(self, str reason) except -1:

@@ -50,7 +50,7 @@ cdef void _fill_table() noexcept:
     for i in range(256):
         value = i
         for bit in range(8):
-            value = (value >> 1) ^ 0x82F63B78 if value & 1 else value >> 1
+            value = (value >> 1) ^ (0x82F63B78U if value & 1 else 0U)
         _crc_table[i] = value
 
 _fill_table()
@@ -58,13 +58,13 @@ _fill_table()
 
 cdef unsigned int _crc32c(const unsigned char* octets, Py_ssize_t length, Py_ssize_t hole) noexcept:
     """CRC32c of the octets (RFC 4960 appendix B), the four at `hole` being taken for zero."""
-    cdef unsigned int crc = 0xFFFFFFFF
+    cdef unsigned int crc = 0xFFFFFFFFU
     cdef unsigned char octet
     cdef Py_ssize_t i
     for i in range(length):
         octet = 0 if hole <= i < hole + 4 else octets[i]
         crc = (crc >> 8) ^ _crc_table[(crc ^ octet) & 0xFF]
-    return crc ^ 0xFFFFFFFF
+    return crc ^ 0xFFFFFFFFU
 
 
 cdef class _Wrong(Exception):

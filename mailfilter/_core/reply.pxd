@@ -19,7 +19,7 @@ cdef class ReplyParser:
 
     cpdef int feed(self, bytes data) except -1
     cpdef Reply next(self)
-    cdef Py_ssize_t count(self) noexcept
+    cdef Py_ssize_t count(self) except -1
     cdef int _fail(self, str what, Span line) except -1
 
 

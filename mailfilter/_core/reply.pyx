@@ -199,7 +199,7 @@ cdef class ReplyParser:
         """Bytes and lines of a reply that is not whole yet: 0 only between two replies."""
         return self.count()
 
-    cdef Py_ssize_t count(self) noexcept:
+    cdef Py_ssize_t count(self) except -1:
         return self._lines.count() + (0 if self._texts is None else len(self._texts))
 
     cpdef Reply next(self):
