@@ -5,6 +5,9 @@ VENV    = .venv
 PY      = $(VENV)/bin/python
 PYTEST  = $(PY) -m pytest
 TESTS  ?= tests
+# Processes that run tests. Much of a test's time is waiting; a file's tests stay together, in order, as they share servers.
+JOBS   ?= 3
+TOGETHER = -n $(JOBS) --dist loadfile
 SECONDS ?= 60
 INSTALLED = $(VENV)/installed
 # Compiles what changed (or everything that is not from this kind of build) and puts the modules in place.
@@ -42,16 +45,16 @@ run: build ## serve js/policies/mx.js on 127.0.0.1:8025, mail goes to var/Maildi
 	@exec $(VENV)/bin/mailfilter serve js/policies/mx.js --listen 127.0.0.1:8025 \
 		--set domains=example.org --set maildir=$(CURDIR)/var/Maildir
 
-test: build ## run the tests; TESTS=tests/net chooses some; as root on Debian it installs what they need
+test: build ## run the tests; TESTS=tests/net chooses some, JOBS=0 runs them in one process; as root on Debian it installs what they need
 	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
-	@$(PYTEST) $(TESTS)
+	@$(PYTEST) $(TOGETHER) $(TESTS)
 
 interop: build ## the tests with real mail programs and the drills with kill -9, with ten times as much of everything (minutes)
 	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
 	@SCALE=10 $(PYTEST) tests/interop
 
 test-debug: debug ## run the tests on the debug build with asyncio's checks, then put the release build back
-	@PYTHONASYNCIODEBUG=1 $(PYTEST) $(TESTS); status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
+	@PYTHONASYNCIODEBUG=1 $(PYTEST) $(TOGETHER) $(TESTS); status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
 
 # What of the tests is about the JavaScript engine and the memory that heaps share.
 ENGINE_TESTS = $(wildcard tests/core/test_heap.py tests/core/test_image.py tests/core/test_isolation.py tests/core/test_watch.py)

@@ -16,15 +16,9 @@ import tempfile
 import time
 
 import pytest
+from peers.waiting import free_port
 
 STARTING_S = 50
-
-
-def free_port():
-    """A port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def program(name, *folders):

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 from peers.sender import Closed, Sender, on_the_wire
-from peers.waiting import wait_until
+from peers.waiting import free_port, wait_until
 
 from mailfilter.net.admission import REFUSALS
 
@@ -103,11 +103,6 @@ def test_limits_of_one_listener(serve):
         assert talk(sender, b"MAIL FROM:<a@b>", *[b"RCPT TO:<c@d>"] * 2) == [250, 250, 452]
         with Sender(port) as second:
             assert_ended(second, REFUSALS["connections"].rstrip())
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 # Budgets.

@@ -3,18 +3,21 @@
 Tests never sleep for a guessed time: they name the condition they need and the longest they will wait for it.
 Must not know what is waited for.
 """
+import random
 import select
 import socket
 import time
 
 POLL_S = 0.01
+PORTS = 10_000, 32_000
+_given = set()
 
 
 class Deadline(AssertionError):
     """The condition did not become true in time; the text says which one it was."""
 
 
-def wait_until(condition, what, seconds=10.0):
+def wait_until(condition, what, seconds=30.0):
     """Ask `condition()` again and again until its result is true, and return that result.
 
     `what` completes the sentence "waited N s for ..." of the `Deadline` raised after `seconds`.
@@ -30,12 +33,20 @@ def wait_until(condition, what, seconds=10.0):
 def free_port():
     """A TCP port of 127.0.0.1 that nobody listens on now, for programs that cannot be given port 0.
 
-    Another program may take it before it is used; whoever starts a peer on it notices and may try another.
+    From below those that the kernel gives away by itself, else a connection of another test could take it before it is
+    used. Which one is left to chance, as tests may run in several processes; none is given twice by one process.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
 
 
 def answers(port):

@@ -2,7 +2,7 @@
 import time
 
 import pytest
-from databases import free_port
+from peers.waiting import free_port
 from scanning import BAD, Bad
 
 MESSAGE = b"Subject: x\n\n" + b"text\n" * 100_000
