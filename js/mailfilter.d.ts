@@ -1886,6 +1886,42 @@ interface MailfilterAuthenticate {
     trusts(session: SmtpServer): boolean;
 }
 
+/** What `require('mailfilter/policies/junk')` gives. */
+interface MailfilterJunk {
+    /** Looks at a message. Waits. `null`: nothing was found; `"later"`: it cannot be said now. */
+    judge(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody | string): { kind: 'virus' | 'spam' | 'later'; test: string; reason: string } | null;
+    /** Puts a word before the subject. */
+    mark(headers: SmtpHeader[], word: string): void;
+}
+
+/** What `require('mailfilter/policies/settings')` gives: settings, read and checked. Each throws what is wrong. */
+interface MailfilterSettings {
+    /** The words of a text: what blanks, line ends and commas part. */
+    split(text: string): string[];
+    /** A setting as words. */
+    words(name: string, fallback: string): string[];
+    /** A setting that is one of the words in `known`. */
+    choice(name: string, fallback: string, known: string[]): string;
+    /** The same for a text that was read already. */
+    chosen(name: string, text: string, known: string[]): string;
+    /** A number that is `least` or more. */
+    number(name: string, fallback: number, least: number): number;
+    /** `host:port`, `[IPv6]:port` or `unix:/path`; null when it is empty. */
+    server(name: string, fallback: string, port: number): { host: string; port: number } | null;
+    /** The same for a text that was read already. */
+    address(name: string, text: string, port: number): { host: string; port: number } | null;
+    /** What is done when a service is away. */
+    away(name: string, fallback: string): 'tempfail' | 'accept';
+    /** `reject`, `defer`, `quarantine`, `mark`, `none`, or a number of points. */
+    consequence(name: string, fallback: string | number): { what: string; points: number };
+    /** Whether it can have any effect. */
+    matters(consequence: { what: string; points: number }): boolean;
+    /** Addresses and networks. */
+    networks(name: string, fallback: string): { has(address: string): boolean };
+    /** Blocklists with weights: `zen.example.org=2 other.example`. */
+    zones(name: string, fallback: string, kind: { allow?: boolean; domains?: boolean }): { zone: string; weight: number; allow: boolean; domains: boolean }[];
+}
+
 /** What `require('mailfilter')` gives. */
 interface MailfilterLibrary {
     Arc: typeof Arc;
@@ -1928,4 +1964,17 @@ declare module 'mailfilter' {
 declare module 'mailfilter/policies/authenticate' {
     const authenticate: MailfilterAuthenticate;
     export = authenticate;
+}
+declare module 'mailfilter/policies/junk' {
+    const junk: MailfilterJunk;
+    export = junk;
+}
+declare module 'mailfilter/policies/settings' {
+    const settings: MailfilterSettings;
+    export = settings;
+}
+/* Policies that others build on: their handlers are there when they have been required. */
+declare module 'mailfilter/policies/proxy' {
+    const nothing: {};
+    export = nothing;
 }

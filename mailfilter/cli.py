@@ -217,8 +217,8 @@ def _parser():
 
 def _add_policy(parser):
     parser.add_argument("policy", metavar="POLICY", nargs="?", default=_DEFAULT_POLICY,
-                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy, "
-                             "submission (default: mx)")
+                        help="a JavaScript file, or the name of a policy that comes with mailfilter: mx, proxy, mark, "
+                             "filter, database, submission (default: mx)")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
                         help="a setting for the policy; may be repeated; the environment's MAILFILTER_NAME is used "
                              "where there is none")

@@ -144,27 +144,35 @@ SmtpServer.prototype.smtpRcpt = function (path) {
  * on in chunks where the next hop takes them.
  */
 SmtpServer.prototype.smtpPreData = function (how) {
-    this.inChunks = how === 'BDAT' && this.smtpClient.offers('CHUNKING') !== null;
-    return this.inChunks ? null : this.relayCmd('DATA');
+    this.begun = !(how === 'BDAT' && this.smtpClient.offers('CHUNKING') !== null);
+    return this.begun ? this.relayCmd('DATA') : null;
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
     if (headers === null) {
-        /* The engine gave the message up. A next hop that waits for it can only be left. */
-        if (!this.inChunks) {
-            this.leaveNextHop();
-        }
+        this.giveUp();
         return null;
     }
+    return this.passOn(headers, body);
+};
+
+/* The engine gave the message up. A next hop that waits for it can only be left. */
+SmtpServer.prototype.giveUp = function () {
+    if (this.begun) {
+        this.leaveNextHop();
+    }
+};
+
+/* Gives the next hop a message, with our Received in front, and gives its reply. */
+SmtpServer.prototype.passOn = function (headers, body) {
     if (addReceived) {
         headers.unshift(this.receivedHeader());
     }
     return this.withNextHop(function (client) {
-        if (this.inChunks) {
-            client.sendChunks(headers, body);
-        } else {
-            client.sendMessage(headers, body);
+        if (!this.begun) {
+            return client.transfer(headers, body);
         }
+        client.sendMessage(headers, body);
         return client.readMessageResponse();
     }.bind(this));
 };

@@ -53,10 +53,10 @@ def test_the_wheel_has_every_module(contents):
 
 def test_the_wheel_has_the_javascript(contents):
     for path in (PROJECT / "js").rglob("*"):
-        if path.suffix in (".js", ".ts"):
+        if path.suffix in (".js", ".ts", ".sql"):
             assert f"mailfilter/{path.relative_to(PROJECT)}" in contents
-    assert "mailfilter/js/policies/mx.js" in contents and "mailfilter/js/policies/proxy.js" in contents
-    assert "mailfilter/js/policies/submission.js" in contents
+    for name in ("mx.js", "proxy.js", "mark.js", "filter.js", "database.js", "submission.js", "database.mysql.sql"):
+        assert f"mailfilter/js/policies/{name}" in contents
 
 
 def test_the_wheel_has_the_types(contents):
