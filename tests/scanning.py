@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from databases import Server, _stop, program
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
@@ -132,6 +134,15 @@ lua = "{self.folder}/rules.lua";
 
     def command(self):
         return [program("rspamd"), "-f", "-i", "-c", os.path.join(self.folder, "rspamd.conf")]
+
+
+def dkim_keys():
+    """A new key for DKIM: (private in PEM, public as the DNS has it)."""
+    key = rsa.generate_private_key(65537, 2048)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
+                                serialization.NoEncryption()).decode()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private, b"".join(public.splitlines()[1:-1]).decode()
 
 
 class OpenDkim(Scanner):

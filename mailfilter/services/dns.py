@@ -60,6 +60,10 @@ nothing (RFC 9520 §3.2)."""
 CHANNEL_QUERIES = 10000
 """After how many questions a c-ares channel, and its cache with it, is replaced."""
 
+ALONE = 100
+"""How many look-ups are asked again at a time, each on a channel of its own, because an answer made no sense: c-ares takes such
+an answer for the end of its socket, and of all other questions on it."""
+
 _ASKED, _CACHED, _MERGED = (metrics.slot("dns_questions_total", how) for how in ("asked", "cached", "merged"))
 _BUSY, _FULL = metrics.slot("limits_total", "dns_in_flight"), metrics.slot("limits_total", "dns_cache_entries")
 _LATE = metrics.slot("timeouts_total", "dns")
@@ -102,6 +106,7 @@ class Resolver:
         self._tasks = set()
         self._channel = None
         self._retired = set()
+        self._alone = set()
         self._names = reverse_names.ReverseNames(self)
 
     def go_by(self, limits, timeouts):
@@ -178,11 +183,12 @@ class Resolver:
         if self.closed:
             return
         self.closed = True
-        for channel in [self._channel, *self._retired]:
+        for channel in [self._channel, *self._retired, *self._alone]:
             if channel is not None:
                 channel.close()
         self._channel = None
         self._retired.clear()
+        self._alone.clear()
         for task in self._tasks:
             task.cancel()
         for running in list(self._running.values()):
@@ -235,6 +241,19 @@ class Resolver:
             channel = self._channel = Channel(self._servers, self.deadline_s)
         return channel
 
+    def ask_alone(self, running):
+        """Ask once more, where no answer to others can hurt; False when that is not possible."""
+        if self.closed or len(self._alone) >= ALONE:
+            return False
+        try:
+            channel = Channel(self._servers, self.deadline_s)
+        except ServiceUnavailable:
+            return False
+        self._alone.add(channel)
+        channel.query(running.name, running.key[1], running.cares_answered)
+        channel.retire(self._alone.discard)
+        return True
+
     def settled(self, running, answer):
         """A look-up has its outcome: keep it as long as it may be kept."""
         del self._running[running.key]
@@ -256,7 +275,7 @@ class Resolver:
 class _Running:
     """One look-up under way, and who waits for it."""
 
-    __slots__ = ("resolver", "key", "name", "questions", "timer")
+    __slots__ = ("resolver", "key", "name", "questions", "timer", "alone")
 
     def __init__(self, resolver, key, name):
         self.resolver = resolver
@@ -264,11 +283,16 @@ class _Running:
         self.name = name
         self.questions = set()
         self.timer = None
+        self.alone = False
 
     def cares_answered(self, result, status):
         if self.resolver is None:
             return
         kind = self.key[1]
+        if status == pycares.errno.ARES_EBADRESP and not self.alone:
+            self.alone = True
+            if self.resolver.ask_alone(self):
+                return
         if status is not None:
             self.settle(Answer(_STATUS.get(status, UNAVAILABLE), self.name, kind, reason=pycares.errno.strerror(status)))
             return

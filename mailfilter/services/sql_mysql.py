@@ -65,7 +65,7 @@ class Driver:
     def usable(self, connection):
         """Whether it is open, as far as we have heard."""
         server = connection.server
-        return server.connected and not server._stream_broken
+        return server.connected and not server._stream_broken and not connection.doubtful
 
     def close(self, connection):
         """Close it."""
@@ -88,6 +88,8 @@ class Driver:
         except _GARBAGE as error:
             raise ServiceProtocolError(f"{self._address.label}: {type(error).__name__}: {error}") from error
         except (ValueError, OverflowError, TypeError) as error:
+            # A value that cannot be sent, or an answer that was not read to its end: what is left of it is nobody else's.
+            connection.doubtful = True
             raise SqlError(str(error), "22000") from error
 
     async def control(self, connection, verb):
@@ -96,19 +98,24 @@ class Driver:
             await connection.server.query(verb)
         except errors.MySQLError as error:
             raise self._error(error) from error
+        except (*_GARBAGE, ValueError, TypeError) as error:
+            raise ServiceProtocolError(f"{self._address.label}: {type(error).__name__}: {error}") from error
 
     def _error(self, error):
         number = error.args[0] if error.args else 0
+        if isinstance(error, errors.InternalError) and not isinstance(number, int):     # the driver's own: no answer of a server
+            return ServiceProtocolError(f"{self._address.label}: {_words(error)}")
         if number in _AWAY or isinstance(error, errors.InterfaceError) and not isinstance(number, int):
             return ServiceUnavailable(f"{self._address.label}: {_words(error)}")
         return SqlError(_words(error), getattr(error, "sqlstate", None) or "HY000")
 
 
 class _Connection:
-    """A connection and the statements that it has prepared, the one used last at the end."""
+    """A connection and the statements that it has prepared, the one used last at the end. doubtful: it may be out of step."""
 
     def __init__(self, server):
         self.server = server
+        self.doubtful = False
         self._statements = {}
 
     async def prepared(self, text):

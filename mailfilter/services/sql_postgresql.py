@@ -100,6 +100,8 @@ class Driver:
             await connection.server.execute(verb)
         except asyncpg.PostgresError as error:
             raise self._error(error) from error
+        except asyncpg.InternalClientError as error:
+            raise ServiceProtocolError(f"{self._address.label}: {error}") from error
         except asyncpg.InterfaceError as error:
             raise ServiceUnavailable(f"{self._address.label}: {error}") from error
 

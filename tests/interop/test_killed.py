@@ -1,142 +1,34 @@
-"""Workers and next hops are killed (kill -9) at random moments while clients deliver through `proxy.js`.
+"""Workers, supervisors and next hops are killed (kill -9) at random moments while clients deliver, into a Maildir or to a next hop.
 
-Whatever is killed when: a message that a client was told is taken is at the next hop, whole; and it is there twice only
-where an earlier attempt left the question open, so that the client had to try again.
+Whatever is killed when: what a client was told is taken is there, whole; see peers/killing.py. With SCALE=10 (`make interop`) the
+same for ten times the seeds, and for 10,000 messages into each.
 """
-import os
-import random
-import signal
-import threading
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from messages.varied import number_of, varied
 from peers import postfix
 from peers.durable_sink import DurableSink
-from peers.postfix import Postfix, without_trace
-from peers.sender import BadReply, Closed, Sender, on_the_wire
+from peers.killing import OPEN, REFUSED, assert_nothing_lost, children, deliver_all, kill_one, told, unstuffed
+from peers.postfix import Postfix
 from peers.waiting import wait_until
 from scale import SCALE
 
-TEST_SECONDS = 60 + 10 * SCALE
+TEST_SECONDS = 60 + 60 * SCALE
 SEEDS = range(1 + SCALE)
 
-MESSAGES = 160
-CLIENTS = 8
-KILLS = 8
-WORKERS = 4
-LONGEST_PAUSE_S = 0.02
-PATIENCE_S = 15.0
+MESSAGES, KILLS, WORKERS = 160, 8, 4
+# (messages, kills, workers, seed): a worker that is killed often waits longer and longer before it is started again.
+CROWDS = [(MESSAGES, KILLS, WORKERS, seed) for seed in SEEDS] + [(1000 * SCALE, 5 * SCALE, 8, 99)] * (SCALE > 1)
 
-# How an attempt to deliver ends.
-TAKEN = "taken"            # 250 to the message
-OPEN = "open"              # the whole message was sent, and no reply came
-REFUSED = "refused"        # the whole message was sent, and the reply was not 250
-NOT_SENT = "not sent"      # something failed before the end of the message was sent
-
-
-class Client(threading.Thread):
-    """Delivers messages one after the other, each again and again until it is taken; notes how each attempt ended."""
-
-    def __init__(self, port, numbers, rng):
-        super().__init__()
-        self.attempts = {number: [] for number in numbers}
-        self.taken = 0
-        self.problem = None
-        self._port = port
-        self._rng = rng
-        self._sender = None
-
-    def run(self):
-        try:
-            for number, attempts in self.attempts.items():
-                while TAKEN not in attempts and len(attempts) < 100:
-                    attempts.append(self._attempt(on_the_wire(varied(number))))
-                self.taken += 1
-                if self._rng.random() < 0.4:
-                    self._leave()
-            self._leave()
-        except BaseException as error:
-            self.problem = error
-
-    def _leave(self):
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
-
-    def _attempt(self, wire):
-        sent = False
-        try:
-            if self._sender is None:
-                self._sender = Sender(self._port, patience=PATIENCE_S)
-                if self._sender.reply().code != 220 or self._sender.command(b"EHLO client.test").code != 250:
-                    self._leave()
-                    return NOT_SENT
-            for line, code in ((b"MAIL FROM:<sender@client.test>", 250), (b"RCPT TO:<user@example.test>", 250),
-                               (b"DATA", 354)):
-                if self._sender.command(line).code != code:
-                    self._leave()
-                    return NOT_SENT
-            self._sender.send(wire)
-            sent = True
-            if self._sender.reply().code == 250:
-                return TAKEN
-            self._leave()
-            return REFUSED
-        except (Closed, BadReply, OSError):
-            self._leave()
-            return OPEN if sent else NOT_SENT
-
-
-def deliver_all(port, seed, kill):
-    """Deliver all messages while `kill()` is called KILLS times at random moments; {number: how attempts ended}."""
-    rng = random.Random(seed)
-    clients = [Client(port, range(first, MESSAGES, CLIENTS), random.Random(rng.random())) for first in range(CLIENTS)]
-    never = threading.Event()
-    for client in clients:
-        client.start()
-    for number in range(KILLS):
-        wait_until(lambda so_many=number * MESSAGES / KILLS: sum(client.taken for client in clients) >= so_many
-                   or not any(client.is_alive() for client in clients), "some messages to be delivered", 60)
-        never.wait(rng.uniform(0.0, LONGEST_PAUSE_S))  # a moment within whatever is going on then
-        kill(rng)
-    for client in clients:
-        client.join()
-    assert [client.problem for client in clients if client.problem] == []
-    return {number: ends for client in clients for number, ends in client.attempts.items()}
-
-
-def assert_nothing_lost(attempts, arrived, unsettled):
-    """arrived: contents at the next hop; unsettled: the ends of attempts after which the message may be there."""
-    there = Counter()
-    for content in arrived:
-        content = without_trace(content)[1]
-        number = number_of(content)
-        assert content == varied(number)
-        there[number] += 1
-    assert set(there) <= set(attempts)
-    for number, ends in attempts.items():
-        assert ends[-1] == TAKEN, (number, ends)
-        assert 1 <= there[number] <= 1 + sum(end in unsettled for end in ends), (number, ends, there[number])
-    assert sum(len(ends) for ends in attempts.values()) > MESSAGES, "nobody noticed the kills"
-
-
-def unstuffed(wire):
-    return b"\r\n".join(line.removeprefix(b".") for line in wire.split(b"\r\n"))
-
-
-def children(pid):
-    """The processes that this one has started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def kill_one(pids, rng):
-    if pids:
-        try:
-            os.kill(rng.choice(pids), signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended by itself
+MAILDIR = """
+SmtpServer.prototype.smtpMail = SmtpServer.prototype.smtpRcpt = function () { return new SmtpResponse(250, '2.1.0 Ok'); };
+SmtpServer.prototype.smtpData = function (headers, body) {
+    if (headers === null) { return null; }
+    new Maildir(Sys.setting('maildir')).deliver(headers, body);
+    return new SmtpResponse(250, '2.0.0 Delivered');
+};
+"""
+FREELY = {"address_connections": 0, "address_rate": 0, "network_connections": 0, "network_rate": 0}
 
 
 @pytest.fixture
@@ -145,16 +37,61 @@ def sink():
         yield sink
 
 
-def proxy_before(port, serve):
-    return serve("proxy", settings={"nextHop": f"127.0.0.1:{port}"}, options=["--workers", WORKERS])
+@pytest.fixture
+def maildir(tmp_path):
+    """A folder for a Maildir; `arrived()` has what is in it."""
+    class Box:
+        path = tmp_path / "Maildir"
+
+        def arrived(self):
+            return (file.read_bytes() for file in (self.path / "new").iterdir())
+    return Box()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_workers_are_killed(sink, serve, seed):
-    proxy = proxy_before(sink.port, serve)
-    attempts = deliver_all(proxy.port, seed, lambda rng: kill_one(children(proxy.process.pid), rng))
+def proxy_before(port, serve, workers=WORKERS):
+    return serve("proxy", settings={"nextHop": f"127.0.0.1:{port}"}, limits=FREELY, options=["--workers", workers])
+
+
+def delivering(maildir, serve, workers=WORKERS, listen="127.0.0.1:0"):
+    return serve(MAILDIR, settings={"maildir": maildir.path}, limits=FREELY, options=["--workers", workers], listen=[listen])
+
+
+@pytest.mark.parametrize("messages, kills, workers, seed", CROWDS)
+def test_workers_are_killed(sink, serve, messages, kills, workers, seed):
+    proxy = proxy_before(sink.port, serve, workers)
+    attempts = deliver_all(proxy.port, seed, lambda rng: kill_one(children(proxy.process.pid), rng), messages, kills)
     assert REFUSED not in sum(attempts.values(), [])
-    assert_nothing_lost(attempts, map(unstuffed, sink.messages()), {OPEN})
+    print(told(attempts, assert_nothing_lost(attempts, map(unstuffed, sink.messages()), {OPEN})))
+
+
+@pytest.mark.parametrize("messages, kills, workers, seed", CROWDS)
+def test_workers_are_killed_that_deliver_into_a_maildir(maildir, serve, messages, kills, workers, seed):
+    server = delivering(maildir, serve, workers)
+    attempts = deliver_all(server.port, seed, lambda rng: kill_one(children(server.process.pid), rng), messages, kills)
+    assert REFUSED not in sum(attempts.values(), [])
+    print(told(attempts, assert_nothing_lost(attempts, maildir.arrived(), {OPEN}, line_end=b"\n")))
+
+
+@pytest.mark.parametrize("seed", SEEDS[1:])
+def test_the_supervisor_is_killed(maildir, serve, seed):
+    """Its workers end by themselves; another one is started on the same port meanwhile, as a service manager does."""
+    servers = [delivering(maildir, serve)]
+
+    def kill(_rng):
+        servers[-1].process.kill()
+        servers[-1].wait()
+        servers[-1].expected_status = -9
+        wait_until(again, "another server to start on the same port", 60)
+
+    def again():
+        try:
+            servers.append(delivering(maildir, serve, listen=f"127.0.0.1:{servers[0].port}"))
+        except AssertionError:      # somebody has the port for a moment
+            return False
+        return True
+
+    attempts = deliver_all(servers[0].port, seed, kill, MESSAGES, 3)
+    assert_nothing_lost(attempts, maildir.arrived(), {OPEN, REFUSED}, line_end=b"\n")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -164,14 +101,14 @@ def test_the_next_hop_is_killed(sink, serve, seed):
         sink.start()
 
     proxy = proxy_before(sink.port, serve)
-    attempts = deliver_all(proxy.port, seed, kill)
+    attempts = deliver_all(proxy.port, seed, kill, MESSAGES, KILLS)
     assert OPEN not in sum(attempts.values(), []), "our client is told, whatever happens behind"
     # What the client was told is 451: we had no reply. Nothing else than 4xx is right.
     assert_nothing_lost(attempts, map(unstuffed, sink.messages()), {REFUSED})
 
 
-@pytest.mark.parametrize("seed", SEEDS[1:])
-def test_both_are_killed(sink, serve, seed):
+@pytest.mark.parametrize("messages, kills, workers, seed", CROWDS[1:])
+def test_both_are_killed(sink, serve, messages, kills, workers, seed):
     def kill(rng):
         if rng.random() < 0.5:
             kill_one(children(proxy.process.pid), rng)
@@ -179,9 +116,9 @@ def test_both_are_killed(sink, serve, seed):
             sink.kill()
             sink.start()
 
-    proxy = proxy_before(sink.port, serve)
-    attempts = deliver_all(proxy.port, seed, kill)
-    assert_nothing_lost(attempts, map(unstuffed, sink.messages()), {OPEN, REFUSED})
+    proxy = proxy_before(sink.port, serve, workers)
+    attempts = deliver_all(proxy.port, seed, kill, messages, kills)
+    print(told(attempts, assert_nothing_lost(attempts, map(unstuffed, sink.messages()), {OPEN, REFUSED})))
 
 
 @pytest.mark.skipif(postfix.missing() is not None, reason=str(postfix.missing()))
@@ -194,7 +131,7 @@ def test_the_processes_of_a_real_next_hop_are_killed(serve, seed):
                       if Path(f"/proc/{pid}/comm").read_text() == "smtpd\n"], rng)
 
         proxy = proxy_before(destination.port, serve)
-        attempts = deliver_all(proxy.port, seed, kill)
+        attempts = deliver_all(proxy.port, seed, kill, MESSAGES, KILLS)
         destination.wait_until_empty()
         arrived = destination.delivered()
     assert_nothing_lost(attempts, arrived, {REFUSED})

@@ -32,20 +32,3 @@ def test_what_it_is_told(ask):
 def test_its_headers(ask):
     headers = ask(HAM, how="apply")
     assert headers[1] == "X-Facts: seen" and not [line for line in headers if line.lower().startswith("x-old")]
-
-
-def test_killed_hung_and_back(asker):
-    server = RspamdServer()
-    try:
-        ask = asker("rspamd", server.port, seconds=3)
-        assert ask(HAM)["action"] == "no action"
-        server.hang()
-        assert ask(HAM, away="throw").startswith("ServiceTimeout")
-        server.wake()
-        assert ask(HAM)["action"] == "no action"
-        server.kill()
-        assert ask(HAM).startswith("451 4.3.0")
-        server.start()
-        assert ask(HAM)["action"] == "no action"
-    finally:
-        server.finish()

@@ -50,20 +50,3 @@ def test_the_message_with_its_marks(ask):
     assert body == GTUBE.decode() + "\r\n"
     spam, headers, body = ask(HAM, how="modify")
     assert not spam and "Subject: hello" in headers and body == "Good day\r\n.dot\r\n"
-
-
-def test_killed_hung_and_back(asker):
-    server = Spamd()
-    try:
-        ask = asker("spamassassin", server.port, seconds=3)
-        assert ask(SPAM)["spam"]
-        server.hang()
-        assert ask(SPAM, away="throw").startswith("ServiceTimeout")
-        server.wake()
-        assert ask(SPAM)["spam"]
-        server.kill()
-        assert ask(SPAM).startswith("451 4.3.0")
-        server.start()
-        assert ask(SPAM)["spam"]
-    finally:
-        server.finish()

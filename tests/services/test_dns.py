@@ -4,6 +4,7 @@ import ipaddress
 import time
 
 import pytest
+from dnslib import RR
 from peers.dns import SILENCE, TRUNCATE
 
 from mailfilter.services import reverse_names
@@ -125,6 +126,26 @@ def test_garbage_is_no_name_in_time(run, answer):
     started = time.monotonic()
     assert reverse(run, "192.0.2.7", {(owner, "PTR"): answer}, deadline_s=0.3) is None
     assert time.monotonic() - started < 20
+
+
+def test_nonsense_about_one_name_harms_no_other_question(run):
+    """It ended all questions that waited on the same socket, with "malformed"."""
+    asked = []
+
+    def at_the_third_time(query):
+        asked.append(query)
+        if len(asked) < 3:
+            return None
+        reply = query.reply()
+        reply.add_answer(*RR.fromZone("good.example 60 IN A 192.0.2.1"))
+        return reply.pack()
+
+    async def test(resolver, server):
+        good = asyncio.ensure_future(resolver.answer("good.example", 1))
+        await server.questioned.wait()
+        assert (await resolver.answer("bad.example", 1)).status == "malformed"
+        assert (await good).status == "found"
+    run(test, {("good.example", "A"): at_the_third_time, ("bad.example", "A"): b"\xff" * 40}, deadline_s=20.0)
 
 
 @pytest.mark.parametrize("label", [b"mail\0.example", b"a\\b", b"\xff\xfe", b"a b", b"a\nb", b"a@b", b"x" * 63])
