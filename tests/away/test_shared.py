@@ -10,7 +10,7 @@ from peers.sender import Sender
 POLICY = """
 var store = Store.open(Sys.setting('where'));
 var greylist = new Greylist({ delay: +Sys.setting('delay'), autoAllow: 0, store: store });
-var limit = new RateLimit('tests', { most: 10, seconds: 1e9, store: store });
+var limit = new RateLimit('tests', { most: 10, seconds: 1.1e8, store: store });
 
 SmtpServer.prototype.smtpVrfy = function (text) {
     var words = text.split(' '), found;
