@@ -18,7 +18,7 @@ SmtpServer.prototype.smtpVrfy = function (text) {
         found = limit.take(words[1]);
         return new SmtpResponse(252, [this.sessionId, found.allowed, found.count]);
     }
-    found = greylist.check({ address: '192.0.2.1', sender: words[1] + '@example.net', recipient: 'b@example.org', helo: 'client' });
+    found = greylist.check({ address: '192.0.2.1', sender: words[1] + '@example.net', recipient: 'b@example.org', helo: 'c' });
     return new SmtpResponse(252, [this.sessionId, found.pass, found.reason]);
 };
 """

@@ -1,4 +1,4 @@
-"""Workers, supervisors and next hops are killed (kill -9) at random moments while clients deliver, into a Maildir or to a next hop.
+"""Workers, supervisors and next hops are killed (kill -9) at random moments while clients deliver, to a next hop or a Maildir.
 
 Whatever is killed when: what a client was told is taken is there, whole; see peers/killing.py. With SCALE=10 (`make interop`) the
 same for ten times the seeds, and for 10,000 messages into each.
@@ -10,7 +10,7 @@ from peers import postfix
 from peers.durable_sink import DurableSink
 from peers.killing import OPEN, REFUSED, assert_nothing_lost, children, deliver_all, kill_one, told, unstuffed
 from peers.postfix import Postfix
-from peers.waiting import wait_until
+from peers.waiting import free_port, wait_until
 from scale import SCALE
 
 TEST_SECONDS = 60 + 60 * SCALE
@@ -75,22 +75,24 @@ def test_workers_are_killed_that_deliver_into_a_maildir(maildir, serve, messages
 @pytest.mark.parametrize("seed", SEEDS[1:])
 def test_the_supervisor_is_killed(maildir, serve, seed):
     """Its workers end by themselves; another one is started on the same port meanwhile, as a service manager does."""
-    servers = [delivering(maildir, serve)]
+    servers = []
 
     def kill(_rng):
         servers[-1].process.kill()
         servers[-1].wait()
         servers[-1].expected_status = -9
-        wait_until(again, "another server to start on the same port", 60)
+        wait_until(started, "another server to start on the same port", 60)
 
-    def again():
+    def started():
         try:
-            servers.append(delivering(maildir, serve, listen=f"127.0.0.1:{servers[0].port}"))
+            servers.append(delivering(maildir, serve, listen=f"127.0.0.1:{port}"))
         except AssertionError:      # somebody has the port for a moment
             return False
         return True
 
-    attempts = deliver_all(servers[0].port, seed, kill, MESSAGES, 3)
+    port = free_port()
+    wait_until(started, "a server to start", 60)
+    attempts = deliver_all(port, seed, kill, MESSAGES, 3)
     assert_nothing_lost(attempts, maildir.arrived(), {OPEN, REFUSED}, line_end=b"\n")
 
 
