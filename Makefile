@@ -71,9 +71,9 @@ valgrind: debug ## run the engine's tests under valgrind (minutes), then put the
 		-k "not generated and not capped and not leak and not leave_nothing and not long_texts"; \
 		status=$$?; MAILFILTER_BUILD=release $(COMPILE); exit $$status
 
-bench: build ## measure server CPU per message beside smtp-sink and a bare uvloop server
-	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
-	@$(PY) -m bench
+bench: build ## measure server CPU per message beside other mail servers (minutes); LONG=1: longer, RECORD=1: kept, BENCH=--help
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh bench
+	@$(PY) -m bench $(if $(LONG),--long) $(if $(RECORD),--record) $(BENCH)
 
 bench-engine: build ## measure what a JavaScript heap for every connection costs, in CPU and in memory
 	@$(PY) -m bench.engine
@@ -101,6 +101,6 @@ fuzz: build ## run each fuzz target for SECONDS (60), then the property tests wi
 	@$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(TESTS)
 
 clean: ## remove everything that was built or installed here (not var/, where mail may lie)
-	rm -rf build dist .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .venv bench/.peers *.egg-info .pytest_cache .ruff_cache .hypothesis
 	rm -f mailfilter/_core/*.so mailfilter/_core/_build.py mailfilter/_core/*.new
 	find mailfilter tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

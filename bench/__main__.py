@@ -1,125 +1,178 @@
-"""`python -m bench`: one table of server CPU per message, Mailfilter beside its references, in one run.
+"""`python -m bench`: Mailfilter beside other SMTP servers, on this machine, in one run; one table and one picture.
 
-Rounds are interleaved (every system once per round, for each kind of load), so that whatever else the machine does hits
-all of them alike; a cell is the median over the rounds, a ratio the median of the rounds' own ratios.
-Exits 1 when something fails or when a lone message stalls, 2 when a needed program is missing.
+Every system that can be had is installed into bench/.peers and started; one that cannot is named, with the reason, and
+skipped. Every workload goes to every system that can do it, in turns, so that whatever else the machine does hits all
+of them alike. The figure is the server's CPU (user and system, all of its processes) for each message, session or
+refusal: the median of the rounds.
+
+Exit status: 1 when a workload failed or a lone message stalls in Mailfilter, 2 when something needed is missing.
 """
 import argparse
-import statistics
+import contextlib
+import copy
+import signal
 import sys
-from contextlib import ExitStack
+import time
 
-from . import cpu, load, report, systems
+from . import held, peers, picture, report, systems, targets
+from .figures import OWN, Figures
+from .workloads import ALL
+from .workloads.messages import LONE_LABEL
 
-WORKLOADS = (  # label, octets, kept, sessions, messages per round
-    ("4 KiB, one per connection", 4096, False, 20, 1500),
-    ("4 KiB, connection kept", 4096, True, 20, 3000),
-    ("1 MiB, one per connection", 1 << 20, False, 10, 40),
-    ("1 MiB, connection kept", 1 << 20, True, 10, 40),
-)
-STALL_LENGTHS = (4096, 16384, 65536)
-STALL_MS = 20.0  # a delayed acknowledgement costs 40
-RATE = 200
+LENGTHS = {"quick": (1, 0.02), "short": (2, 0.35), "long": (7, 1.5)}     # rounds, seconds of each
+
+
+def _chosen(text, known):
+    """The words of a list with commas, each of which must be known; all for none."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
+    return words
 
 
 def arguments(words=None):
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--long", action="store_true", help="three times the rounds, twice the messages, longer load")
-    parser.add_argument("--quick", action="store_true", help="see whether everything works; the figures mean little")
-    parser.add_argument("--rounds", type=int, help="rounds of every system and load (default 3)")
+    described = "\n".join(f"  {name:10} {text}" for name, (_, text) in ALL.items())
+    named = "\n".join(f"  {name:18} {peer.words}" for name, peer in peers.ALL.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"workloads:\n{described}\n\nsystems:\n{named}")
+    for option, known in (("--workloads", ALL), ("--systems", peers.ALL)):
+        parser.add_argument(option, type=lambda text, known=known: _chosen(text, list(known)), metavar="A,B",
+                            help="only these (default: all)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--long", action="store_true", help="more and longer rounds (half an hour instead of minutes)")
+    length.add_argument("--quick", action="store_true", help="see whether everything works; the figures mean little")
+    parser.add_argument("--rounds", type=int, help="so many rounds")
+    parser.add_argument("--no-install", action="store_true", help="take what is there already")
+    parser.add_argument("--picture", metavar="FILE", default="bench/results.svg",
+                        help="where the picture goes (default: %(default)s)")
+    parser.add_argument("--no-picture", action="store_true", help="no picture")
     parser.add_argument("--record", action="store_true", help="append the table to bench/results.md")
-    chosen = parser.parse_args(words)
-    chosen.rounds = chosen.rounds or (1 if chosen.quick else 9 if chosen.long else 3)
-    chosen.factor = 0.05 if chosen.quick else 2 if chosen.long else 1
-    chosen.latency_s = 0.5 if chosen.quick else 20 if chosen.long else 8
-    chosen.alone = 3 if chosen.quick else 40
-    return chosen
+    return parser.parse_args(words)
 
 
-def start(stack):
-    """Start everything; returns the systems by name, references first."""
-    sink = stack.enter_context(systems.smtp_sink())
-    hop = stack.enter_context(systems.smtp_sink("next hop"))
-    to_hop = f"nextHop=127.0.0.1:{hop.port}"
-    return {system.name: system for system in (
-        sink,
-        stack.enter_context(systems.canned("canned discard", "discard")),
-        stack.enter_context(systems.mailfilter("mailfilter discard", systems.PROJECT / "bench/policies/discard.js")),
-        stack.enter_context(systems.canned("canned proxy", "lockstep", hop.port)),
-        stack.enter_context(systems.mailfilter("mailfilter proxy", "proxy", "--set", to_hop)),
-    )}
+class Run:
+    """What workloads need to know: `peers` by name, `figures`, `rounds`, `seconds` of each, `quick`, `long`, the next hop."""
 
+    def __init__(self, chosen, available, hop, taken, say):
+        kind = "quick" if chosen.quick else "long" if chosen.long else "short"
+        self.quick, self.long, self.peers = chosen.quick, chosen.long, available
+        self.rounds, self.seconds = LENGTHS[kind]
+        self.rounds = chosen.rounds or self.rounds
+        self.hop, self.taken, self.say = hop, taken, say
+        self.figures, self.took = Figures(), []
 
-def measure_cpu(running, rounds, factor, say):
-    """{workload label: {system name: [µs per message, one per round]}}."""
-    results = {label: {name: [] for name in running} for label, *_ in WORKLOADS}
-    for number in range(rounds + 1):  # the first one warms up and is not kept
-        for label, length, kept, sessions, messages in WORKLOADS:
-            messages = int(max(2, messages * factor / (1 if number else 3)))
-            say(f"round {number} of {rounds}: {label}" if number else f"warming up: {label}")
-            for name, system in running.items():
-                before = cpu.settled_cpu_seconds(system.pid)
+    @contextlib.contextmanager
+    def systems(self, mode):
+        """{name: System} of all that can do this, started; what does not start is among the figures that failed."""
+        with contextlib.ExitStack() as stack:
+            running = {}
+            for name, peer in self.peers.items():
+                if mode not in peer.modes:
+                    continue
+                self.say(f"starting {name} ({mode})")
                 try:
-                    load.blast(system.port, messages, length, sessions, kept)
-                except load.LoadFailed as error:
-                    raise load.LoadFailed(f"{name}, {label}: {error}") from None
-                used = cpu.settled_cpu_seconds(system.pid) - before
-                if number:
-                    results[label][name].append(used / messages * 1e6)
-    return results
+                    running[name] = stack.enter_context(peer.start(mode, self.hop))
+                except systems.Unavailable as error:
+                    self.figures.failed.append((mode, name, str(error)))
+            yield running
+
+    def with_rounds(self, most):
+        """The same, with so many rounds at most."""
+        other = copy.copy(self)
+        other.rounds = min(self.rounds, most)
+        return other
+
+    def wait(self, seconds, why):
+        """Do nothing for so long."""
+        if seconds:
+            self.say(f"waiting {seconds:g} s: {why}")
+            time.sleep(seconds)
 
 
-def measure_latency(running, seconds, say):
-    """{system name: (p50 ms, p99 ms)} of one-message sessions at RATE a second."""
-    results = {}
-    for name, system in running.items():
-        say(f"latency at {RATE} sessions/s: {name}")
-        times = load.latency(system.port, RATE, seconds)
-        results[name] = (times[len(times) // 2] * 1e3, times[len(times) * 99 // 100] * 1e3)
-    return results
+def find_peers(chosen, say):
+    """({name: Peer} of those that are here, [version of each], [(name, why it is not here)])."""
+    available, versions, missing = {}, [], []
+    for name, peer in peers.ALL.items():
+        if chosen.systems and name not in chosen.systems:
+            continue
+        try:
+            if not chosen.no_install:
+                peer.install(say)
+            version = peer.version()
+            available[name] = peer
+            if version not in versions:
+                versions.append(version)
+        except systems.Unavailable as error:
+            missing.append((name, str(error)))
+            say(f"skipping {name}: {error}")
+    return available, versions, missing
 
 
-def measure_stalls(running, number, say):
-    """{system name: the worst median over STALL_LENGTHS, in ms, of `number` lone messages}."""
-    results = {}
-    for name, system in running.items():
-        say(f"lone messages: {name}")
-        results[name] = 1e3 * max(statistics.median(load.stalls(system.port, length, number))
-                                  for length in STALL_LENGTHS)
-    return results
+def _progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text[:110]}", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def render(run, versions, missing):
+    """The Markdown text of a run: conditions, the table, the parts alone, the targets, what is missing."""
+    figures = run.figures
+    lines = report.conditions(run.rounds, versions)
+    lines += [f"{name} is missing: {why}" for name, why in missing]
+    lines += [f"failed: {workload}, {name}: {why.splitlines()[0][:200]}" for workload, name, why in figures.failed]
+    parts = []
+    head, rows = report.workloads(figures)
+    if rows:
+        parts.append(report.table([], head, rows, left=2))
+    if figures.lines:
+        parts.append(report.table([], ["a part alone", "measured"], [list(line) for line in figures.lines.items()]))
+    held_to = targets.rows(figures)
+    if held_to:
+        parts.append(report.table([], ["held to", "target", "measured", ""], held_to))
+    return "\n".join(lines) + "\n\n" + "\n\n".join(parts)
 
 
 def main(words=None):
+    """The program."""
     chosen = arguments(words)
-
-    def say(text):
-        print(f"\r\033[K{text}" if sys.stderr.isatty() else text, end="" if sys.stderr.isatty() else "\n",
-              file=sys.stderr, flush=True)
-
+    # So that everything that was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         systems.require_tools()
-        with ExitStack() as stack:
-            running = start(stack)
-            warnings = [f"{name}: {text}" for name, system in running.items() for text in system.warnings]
-            results = measure_cpu(running, chosen.rounds, chosen.factor, say)
-            delays = measure_latency(running, chosen.latency_s, say)
-            lone = measure_stalls(running, chosen.alone, say)
-            say("")
+        held.room_for(1)                    # raises the soft limit of files, for us and for whom we start
+        available, versions, missing = find_peers(chosen, _progress)
+        with systems.counting_sink() as (hop, taken):
+            run = Run(chosen, available, hop.port, taken, _progress)
+            for name in chosen.workloads or ALL:
+                begun = time.monotonic()
+                ALL[name][0](run)
+                run.took.append(f"{name} {time.monotonic() - begun:.0f} s")
     except systems.Unavailable as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    except load.LoadFailed as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    text = report.render(results, delays, lone, [*report.conditions(chosen.rounds), *warnings])
+    except KeyboardInterrupt:
+        print("\nbench: stopped", file=sys.stderr)
+        return 130
+    _progress("it took: " + ", ".join(run.took))
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    text = render(run, versions, missing)
     print(text)
+    if not chosen.no_picture and picture.drawn(run.figures):
+        path = systems.PROJECT / chosen.picture
+        path.write_text(picture.draw(run.figures, report.conditions(run.rounds, versions)), encoding="utf-8")
+        print(f"picture: {path}", file=sys.stderr)
     if chosen.record:
         report.record(text)
-    stalled = [f"{name}: {ms:.0f} ms" for name, ms in lone.items() if ms >= STALL_MS]
-    if stalled:
-        print(f"bench: a lone message stalls (Nagle?): {', '.join(stalled)}", file=sys.stderr)
-    return 1 if stalled else 0
+    lone = run.figures.get(LONE_LABEL)
+    if lone is not None and lone.notes:
+        print(f"bench: {OWN}: {lone.notes[0]}", file=sys.stderr)
+        return 1
+    return 1 if run.figures.failed else 0
 
 
 if __name__ == "__main__":

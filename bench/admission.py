@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 
-from . import cpu, held, load, report, systems, trickle
+from . import cpu, held, report, systems, talk, trickle
 
 DISCARD = systems.PROJECT / "bench/policies/discard.js"
 COUNT_US = ("--exempt", "192.0.2.0/24")     # otherwise the machine itself is not counted
@@ -43,7 +43,7 @@ def knock(port, number):
             while data := client.recv(512):
                 said += data
         if not said.startswith(b"421 "):
-            raise load.LoadFailed(f"not refused: {said!r}")
+            raise talk.LoadFailed(f"not refused: {said!r}")
 
 
 def _used(system, number, what):
@@ -66,8 +66,8 @@ def refused(rounds, number, say):
         for count in range(rounds + 1):      # the first one warms up and is not kept
             say(f"refused connections, round {count} of {rounds}")
             for row, system, what in (
-                    (sink_row, sink, lambda: load.blast(sink.port, number, 4096, 1, False)),
-                    (taken_row, taking, lambda: load.blast(taking.port, number, 4096, 1, False)),
+                    (sink_row, sink, lambda: talk.play(sink.port, "message", number, at_once=1)),
+                    (taken_row, taking, lambda: talk.play(taking.port, "message", number, at_once=1)),
                     (address_row, address, lambda: knock(address.port, number)),
                     (full_row, full, lambda: knock(full.port, number))):
                 used = _used(system, number, what)
@@ -76,6 +76,11 @@ def refused(rounds, number, say):
         for client in held_open:
             client.close()
     return results
+
+
+def _latency(port, seconds):
+    """Seconds of each one-message session, sorted, when RATE of them begin every second."""
+    return talk.play(port, "message", int(RATE * seconds), rate=RATE, timed=True).seconds
 
 
 def _p(times, share):
@@ -87,8 +92,8 @@ def beside_slow(chosen, workers, say):
     server = ("--workers", str(workers), "--timeout", f"command={chosen.deadline_s}", "--limit", "connections=20000")
     with systems.mailfilter("slow", DISCARD, *server) as system:
         say("others alone")
-        load.latency(system.port, RATE, chosen.seconds / 4)
-        before = load.latency(system.port, RATE, chosen.seconds)
+        _latency(system.port, chosen.seconds / 4)
+        before = _latency(system.port, chosen.seconds)
         say(f"{chosen.slow} slow clients connect")
         mine, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
@@ -98,12 +103,12 @@ def beside_slow(chosen, workers, say):
         mine.recv()                         # all of them are there
         memory = sum(held.pss_kib(pid) for pid in cpu.descendants(system.pid)) / chosen.slow
         cpu_before, since = cpu.cpu_seconds(system.pid), time.monotonic()
-        during = load.latency(system.port, RATE, min(chosen.seconds, chosen.deadline_s / 2))
+        during = _latency(system.port, min(chosen.seconds, chosen.deadline_s / 2))
         busy = (cpu.cpu_seconds(system.pid) - cpu_before) / (time.monotonic() - since)
         say("waiting for their deadline")
         lives, answers = mine.recv()
         process.join(30)
-        after = load.latency(system.port, RATE, chosen.seconds)
+        after = _latency(system.port, chosen.seconds)
     rows = [[f"{RATE} sessions/s alone, before and after, p50 / p99",
              *(f"{_p(times, .5):.2f} / {_p(times, .99):.2f} ms" for times in (before, after))],
             [f"beside {chosen.slow:,} slow clients, {workers} workers, p50 / p99",
@@ -132,7 +137,7 @@ def main(words=None):
     except systems.Unavailable as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    except load.LoadFailed as error:
+    except talk.LoadFailed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     sink = next(iter(costs.values()))

@@ -117,9 +117,9 @@ async def _load(port, numbers, messages, at_once, spread=0.0):
 
 
 @contextmanager
-def _dns(messages):
+def dns_serving(messages):
     process = subprocess.Popen([sys.executable, "-m", "bench.dns_server", "0", str(DELAY_MS), messages.published],
-                               cwd=systems.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                               cwd=systems.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     try:
         yield int(process.stdout.readline())
     finally:
@@ -143,7 +143,7 @@ def _server(what, *dns):
     return systems.mailfilter(what, systems.PROJECT / "bench/policies/authentication.js", *options)
 
 
-def _measure(chosen, messages, dns, say):
+def measure_checks(chosen, messages, dns, say):
     """{check: ([µs per fresh message, …], [µs per known one, …], [ms that a lone fresh message waits, …], [the same, known])}."""
     found, number = {}, 1
     with ExitStack() as stack:
@@ -177,7 +177,7 @@ def _in_flight(chosen, messages, dns, say):
     sessions = chosen.sessions
     for number in range(sessions):
         messages.of(10_000_000 + number)
-    with _silent() as silent, _dns(messages) as other, _server("all", silent, dns, other) as system:
+    with _silent() as silent, dns_serving(messages) as other, _server("all", silent, dns, other) as system:
         say(f"{sessions} sessions in flight, one of three DNS servers silent")
         uvloop.run(_load(system.port, [9_999_999], messages, 1))
         before, begun = cpu.settled_cpu_seconds(system.pid), time.perf_counter()
@@ -238,8 +238,8 @@ def main(words=None):
     messages = Messages()
     assert address_of(1) == b"\x0a\0\0\1"
     try:
-        with _dns(messages) as dns:
-            found = _measure(chosen, messages, dns, say)
+        with dns_serving(messages) as dns:
+            found = measure_checks(chosen, messages, dns, say)
             waited, seconds, used = _in_flight(chosen, messages, dns, say)
             alone, beside = _beside_large(chosen, messages, dns, say)
     except (systems.Unavailable, Failed, OSError, TimeoutError) as error:

@@ -1,6 +1,7 @@
 """The floor: the least Python on uvloop that can take or pass on a message. A reference, not a mail server.
 
-    python -m bench.canned discard       answers every command with a ready-made reply and drops the data
+    python -m bench.canned discard        answers every command with a ready-made reply and drops the data
+    python -m bench.canned refuse-connect the same, but the greeting is a refusal (refuse-rcpt, refuse-data: that reply)
     python -m bench.canned lockstep PORT  passes each command to 127.0.0.1:PORT and its reply back, one at a time
 
 No limits, no policy, no checks: what Mailfilter costs more than this is what its work costs. The chosen port is the
@@ -39,11 +40,13 @@ def find_end(tail, chunk):
 class Discard(asyncio.Protocol):
     """One client whose messages are dropped."""
 
+    greeting, taken = GREETING, TAKEN
+
     def connection_made(self, transport):
         self.transport = transport
         self.rest = b""
         self.tail = None  # not None: inside a message
-        transport.write(GREETING)
+        transport.write(self.greeting)
 
     def data_received(self, data):
         while data:
@@ -53,7 +56,7 @@ class Discard(asyncio.Protocol):
                     return
                 self.tail = None
                 data = data[used:]
-                self.transport.write(TAKEN)
+                self.transport.write(self.taken)
                 continue
             if self.rest:
                 data, self.rest = self.rest + data, b""
@@ -181,6 +184,13 @@ async def serve(kind, port):
 if __name__ == "__main__":
     if sys.argv[1:] == ["discard"]:
         uvloop.run(serve(Discard, 0))
+    elif sys.argv[1:] == ["refuse-connect"]:
+        uvloop.run(serve(type("Refuse", (Discard,), {"greeting": b"554 5.7.1 not you\r\n"}), 0))
+    elif sys.argv[1:] == ["refuse-rcpt"]:
+        REPLIES[b"RCPT"] = b"550 5.1.1 no such user\r\n"
+        uvloop.run(serve(Discard, 0))
+    elif sys.argv[1:] == ["refuse-data"]:
+        uvloop.run(serve(type("Refuse", (Discard,), {"taken": b"550 5.7.1 not this\r\n"}), 0))
     elif len(sys.argv) == 3 and sys.argv[1] == "lockstep":
         uvloop.run(serve(LockStep, int(sys.argv[2])))
     else:

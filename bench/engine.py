@@ -15,8 +15,8 @@ from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 
 from . import held, report, systems
-from .load import LoadFailed
 from .policy_source import long_policy
+from .talk import LoadFailed
 
 SMALL = systems.PROJECT / "bench/policies/discard.js"
 LOOPING = systems.PROJECT / "bench/policies/looping.js"
@@ -193,9 +193,8 @@ def beside(seconds, say):
     yield "rise of p99", f"{rise:.0f} ms", f"about the slice of {SLICE_MS} ms"
 
 
-def measure(chosen, say):
-    """All rows: (what, figure, target)."""
-    rounds, factor = chosen.rounds, chosen.factor
+def alone(rounds, factor, say):
+    """Rows of what is timed in this process, without a server: (what, figure, target)."""
     with tempfile.TemporaryDirectory() as folder:
         small = _loaded(folder, "small.js", SMALL.read_text(encoding="utf-8"))
         long = _loaded(folder, "long.js", long_policy(LONG_BYTES))
@@ -210,6 +209,11 @@ def measure(chosen, say):
         yield from sleeps(small, rounds, factor)
     if regions()[0]:
         raise LoadFailed(f"{regions()[0]} regions are left over")
+
+
+def measure(chosen, say):
+    """All rows: (what, figure, target)."""
+    yield from alone(chosen.rounds, chosen.factor, say)
     for number in chosen.held:
         yield from memory(number, say, number <= HELD)
     yield from beside(chosen.seconds, say)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import uvloop
 
-from . import load
+from . import talk
 from .cpu import descendants
 from .systems import PROJECT
 
@@ -51,16 +51,17 @@ def workers_for(number):
 
 
 @contextmanager
-def _generators(port, number, kind):
+def holding(port, number, kind):
     """The connections, held by processes of their own until the end of the block."""
     shares = [GENERATOR] * (number // GENERATOR) + ([number % GENERATOR] if number % GENERATOR else [])
     processes = [subprocess.Popen([sys.executable, "-m", "bench.holding", str(port), str(share), kind],
-                                  cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for share in shares]
+                                  cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  start_new_session=True) for share in shares]
     try:
         for process in processes:
             said = process.stdout.readline().decode().strip()
             if said != "held":
-                raise load.LoadFailed(said or "a load generator has ended")
+                raise talk.LoadFailed(said or "a load generator has ended")
         yield
     finally:
         for process in processes:
@@ -76,7 +77,7 @@ def hold(system, number, kind, settled_s=0.0):
     has not shrunk for settled_s seconds; None for 0.
     """
     before, tables_before = memory_kib(system.pid)
-    with _generators(system.port, number, kind):
+    with holding(system.port, number, kind):
         at_once = (memory_kib(system.pid)[0] - before) / number
         if not settled_s:
             return at_once, None, None
@@ -130,7 +131,7 @@ async def _loop_for_ever(port, stop, name):
         writer.write(b"EHLO " + name + b"\r\n")
         reply = await _reply(reader)
         if not reply.startswith(b"421"):
-            raise load.LoadFailed(f"a handler that does not return was answered {reply!r}")
+            raise talk.LoadFailed(f"a handler that does not return was answered {reply!r}")
         ended += 1
         writer.close()
     return ended

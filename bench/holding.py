@@ -9,7 +9,7 @@ import sys
 
 import uvloop
 
-from .load import LoadFailed, message
+from .talk import LoadFailed, message
 
 AT_ONCE = 64        # connections that are being opened at a time
 

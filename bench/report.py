@@ -9,16 +9,10 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from .figures import OWN
 from .systems import PROJECT, SBIN
 
 RESULTS = Path(__file__).with_name("results.md")
-
-# What each system is compared with, in the words of the table.
-REFERENCES = {
-    "mailfilter discard": (("smtp-sink", "sink"), ("canned discard", "floor")),
-    "mailfilter proxy": (("canned proxy", "floor"),),
-}
-
 
 def _output(*command):
     try:
@@ -38,65 +32,71 @@ def _processor():
         return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def conditions(rounds):
-    """Where and with what the figures were taken, one line each."""
-    postconf = shutil.which("postconf", path=SBIN)
-    postfix = _output(postconf, "-dh", "mail_version") if postconf else ""
+def conditions(rounds, versions=None):
+    """Where and with what the figures were taken, one line each. versions: what else took part, as texts."""
+    if versions is None:
+        postconf = shutil.which("postconf", path=SBIN)
+        postfix = _output(postconf, "-dh", "mail_version") if postconf else ""
+        versions = [f"mailfilter {metadata.version('mailfilter')}", f"uvloop {metadata.version('uvloop')}",
+                    f"Postfix {postfix or 'unknown'}"]
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {rounds} interleaved rounds",
         f"{len(os.sched_getaffinity(0))} cores of {_processor()}, {platform.system()} {platform.release()}, "
         f"load average {os.getloadavg()[0]:.1f}",
-        f"mailfilter {metadata.version('mailfilter')}, Python {platform.python_version()}, "
-        f"uvloop {metadata.version('uvloop')}, Postfix {postfix or 'unknown'}",
+        ", ".join([*versions, f"Python {platform.python_version()}"]),
     ]
 
 
-def _cell(name, values, column):
-    """Median µs, with the median ratio to each reference of the same round."""
-    text = f"{statistics.median(values):,.0f}"
-    ratios = [f"{statistics.median(a / b for a, b in zip(values, column[other], strict=True)):.2f} × {word}"
-              for other, word in REFERENCES.get(name, ())]
-    return f"{text} ({', '.join(ratios)})" if ratios else text
+def _number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def render(results, delays, lone, circumstances):
-    """The Markdown text of one run; `results`, `delays` and `lone` as `bench.__main__` measures them.
-
-    `circumstances` are lines that stand before the table.
-    """
-    labels = list(results)
-    head = ["server CPU, µs per message", *labels, "session at 200/s, p50 / p99 ms", "lone message ≤ 64 KiB, ms"]
+def workloads(figures):
+    """Rows for `table`, a line for each workload and system, and their head."""
+    head = ["workload", "system", "server CPU, each", f"× {OWN}", "each second", "load's CPU, each",
+            "p50 / p99 / p99.9, and notes"]
     rows = []
-    for name in results[labels[0]]:
-        p50, p99 = delays[name]
-        rows.append([name, *[_cell(name, results[label][name], results[label]) for label in labels],
-                     f"{p50:.2f} / {p99:.2f}", f"{lone[name]:.1f}"])
-    return table(circumstances, head, rows)
+    for label, systems in figures.workloads.items():
+        shown = label
+        for name, figure in systems.items():
+            if not figure.values:
+                continue
+            more = []
+            if figure.latency:
+                more.append(" / ".join(f"{figure.ms(place):.2f}" for place in range(3)) + " ms")
+            ratio = figures.ratio(label, name)
+            rows.append([
+                shown, name, f"{_number(figure.value)} {figure.unit}", f"{ratio:.2f}" if ratio is not None else "",
+                f"{statistics.median(figure.per_second):,.0f}" if figure.per_second else "",
+                f"{_number(statistics.median(figure.load_us))} µs" if figure.load_us else "", "; ".join(more + figure.notes)])
+            shown = ""
+    return head, rows
 
 
-def table(circumstances, head, rows):
-    """The Markdown text of a table (lists of texts, the first column to the left), `circumstances` before it."""
-    rows = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(circumstances, head, rows, left=1):
+    """The Markdown text of a table (lists of texts, so many columns to the left), `circumstances` before it."""
+    rows = [head, [*["---"] * left, *["---:"] * (len(head) - left)], *rows]
     widths = [max(len(row[i]) for row in rows[:1] + rows[2:]) for i in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+    lines = ["| " + " | ".join(cell.ljust(width) if i < left else cell.rjust(width)
                                for i, (cell, width) in enumerate(zip(row, widths, strict=True))) + " |" for row in rows]
-    return "\n".join([*circumstances, "", *lines])
+    return "\n".join([*circumstances, "", *lines]) if circumstances else "\n".join(lines)
 
 
 HEADER = """\
 # Benchmark results
 
-Appended by `make bench` with `--record` (`python -m bench --record`), never edited. Server CPU is user and system time
-of the server's whole process tree; the ratios in brackets are to the references of the same run: `sink` is Postfix's
-smtp-sink, `floor` is a uvloop server with canned replies (`bench/canned.py`) that discards or passes on in lock step.
+Appended by `make bench RECORD=1` (`python -m bench --record`), never edited. Server CPU is user and system time of the
+server's whole process tree, for each message, session or refusal; ratios are the medians of the rounds' own. What is
+compared and how is said in [README.md](README.md). Older runs have tables of other forms; `sink` in them is Postfix's
+smtp-sink, `floor` a uvloop server with canned replies (`canned.py`) that discards or passes on in lock step.
 """
 
 
 def record(text, path=RESULTS):
     """Append one run to the results file."""
     before = path.read_text(encoding="utf-8") if path.exists() else HEADER
-    conditions_text, _, table = text.partition("\n\n")
+    conditions_text, _, tables = text.partition("\n\n")
     title, *rest = conditions_text.split("\n")
-    path.write_text(f"{before.rstrip()}\n\n## {title}\n\n" + "\n".join(f"- {line}" for line in rest) + f"\n\n{table}\n",
+    path.write_text(f"{before.rstrip()}\n\n## {title}\n\n" + "\n".join(f"- {line}" for line in rest) + f"\n\n{tables}\n",
                     encoding="utf-8")
     print(f"appended to {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}", file=sys.stderr)

@@ -14,7 +14,7 @@ import time
 import uvloop
 
 from . import report, systems
-from .load import LoadFailed
+from .talk import LoadFailed
 
 SESSIONS = 100_000
 SECONDS = 1500.0

@@ -2,10 +2,12 @@
 
 Every starter returns a `System` whose `port` is ready. Must not know how it is measured.
 """
+import ctypes
 import os
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +19,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", os.defpath)
-SMTP_SOURCE = shutil.which("smtp-source", path=SBIN)
 SMTP_SINK = shutil.which("smtp-sink", path=SBIN)
 START_S = 15.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 class Unavailable(Exception):
@@ -27,10 +30,9 @@ class Unavailable(Exception):
 
 
 def require_tools():
-    """Raise Unavailable unless Postfix's test programs are there."""
-    if not SMTP_SOURCE or not SMTP_SINK:
-        raise Unavailable("smtp-source and smtp-sink are missing; they are in Debian's package postfix "
-                          "(apt-get install postfix)")
+    """Raise Unavailable unless Postfix's smtp-sink is there: next hop of every proxy, and measure of all that discards."""
+    if not SMTP_SINK:
+        raise Unavailable("smtp-sink is missing; it is in Debian's package postfix (apt-get install postfix)")
 
 
 class System:
@@ -53,12 +55,29 @@ class System:
         return f"System({self.name}, port {self.port}, pid {self.pid})"
 
 
-def _stop(process):
-    process.terminate()
+def _dies_with_us():
+    # Also when we are killed so that nothing can be tidied up.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def launch(command, **options):
+    """Start a program in a process group of its own: Ctrl-C is for us, and we see to it that it ends."""
+    return subprocess.Popen([str(word) for word in command], cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True,
+                            preexec_fn=_dies_with_us, **options)
+
+
+def end_group(process):
+    """End a process that `launch` has started, and whatever it has started."""
     try:
+        process.terminate()
         process.wait(5)
     except subprocess.TimeoutExpired:
-        process.kill()
+        pass
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         process.wait()
 
 
@@ -73,13 +92,30 @@ def _greets(port):
 @contextmanager
 def smtp_sink(name="smtp-sink"):
     """Postfix's smtp-sink: discards in one small C process; also the next hop behind every proxy."""
+    with _sink(name, [], subprocess.DEVNULL) as system:
+        yield system
+
+
+@contextmanager
+def counting_sink():
+    """A next hop that counts: (a System, a function that gives how many messages it has taken since it began)."""
+    with tempfile.TemporaryFile() as counts:
+        def taken():
+            text = os.pread(counts.fileno(), 64, max(0, os.fstat(counts.fileno()).st_size - 64))
+            return int(text.rpartition(b"mesg=")[2] or 0)
+
+        with _sink("next hop", ["-c"], counts) as system:
+            yield system, taken
+
+
+@contextmanager
+def _sink(name, options, output):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [SMTP_SINK, "-m", "10000"]
+    command = [SMTP_SINK, *options, "-m", "10000"]
     if os.geteuid() == 0:
         command += ["-u", "nobody"]
-    process = subprocess.Popen([*command, f"127.0.0.1:{port}", "4096"], stdin=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = launch([*command, f"127.0.0.1:{port}", "4096"], stdout=output, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + START_S
         while not _greets(port):
@@ -88,21 +124,20 @@ def smtp_sink(name="smtp-sink"):
             time.sleep(0.02)
         yield System(name, port, process.pid)
     finally:
-        _stop(process)
+        end_group(process)
 
 
 @contextmanager
 def canned(name, *mode):
     """The uvloop server of `bench.canned`, with the given arguments."""
-    process = subprocess.Popen([sys.executable, "-m", "bench.canned", *map(str, mode)], cwd=PROJECT,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    process = launch([sys.executable, "-m", "bench.canned", *mode], stdout=subprocess.PIPE)
     try:
         line = process.stdout.readline()
         if not line:
             raise Unavailable("the canned-reply server does not start")
         yield System(name, int(line), process.pid)
     finally:
-        _stop(process)
+        end_group(process)
         process.stdout.close()
 
 
@@ -114,8 +149,7 @@ def mailfilter(name, policy, *arguments):
     # A file, not a pipe: nobody reads it while the load runs, and a full pipe would stop the server.
     with tempfile.TemporaryFile() as log:
         try:
-            process = subprocess.Popen([str(word) for word in command], cwd=PROJECT, stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log)
+            process = launch(command, stdout=log, stderr=log)
         except FileNotFoundError:
             raise Unavailable(f"{program} is missing; `make build` installs it") from None
         try:
@@ -125,7 +159,7 @@ def mailfilter(name, policy, *arguments):
             yield System(name, port, process.pid, [w for w in warnings if not w.startswith("running as root")],
                          int(pages[1]) if pages else None)
         finally:
-            _stop(process)
+            end_group(process)
 
 
 def _port_in(log, process):

@@ -4,10 +4,11 @@
 # build/interop, nodemailer (interoperability) and typescript (types of policies). Silent when all is there.
 #
 #   tests/install-packages.sh build    only what `make build` needs; says what is missing, installs when root on Debian
+#   tests/install-packages.sh bench    the mail servers that `make bench` compares with, as far as Debian installs them
 #   tests/install-packages.sh test     everything
 #
-# Elsewhere (not root, not Debian) it says what is missing. For `build` that is an error; for `test` it is not:
-# tests whose programs are missing are skipped, with a reason.
+# Elsewhere (not root, not Debian) it says what is missing. For `build` that is an error; for the others it is not:
+# tests and servers whose programs are missing are skipped, with a reason.
 set -eu
 here=$(dirname "$0")
 python=${PYTHON:-python3}
@@ -29,7 +30,8 @@ missing=
 while read -r package probe; do
     case $package in
         '' | '#'*) continue ;;
-        postfix | swaks | msmtp | curl | netcat-openbsd | haproxy | nodejs | npm | libmail-dkim-perl | \
+        postfix | nodejs | npm) [ "$need" != build ] || continue ;;
+        swaks | msmtp | curl | netcat-openbsd | haproxy | libmail-dkim-perl | \
         postgresql | mariadb-server | redis-server | clamav-daemon | spamassassin | spamd | rspamd | opendkim | opendkim-tools) [ "$need" = test ] || continue ;;
     esac
     present "$probe" || missing="$missing $package"
@@ -62,8 +64,8 @@ if [ -n "$missing" ]; then
         rm -f "$log"
     else
         echo "missing programs; on Debian install them as root with: apt-get install$missing" >&2
-        [ "$need" = test ] || exit 1
-        echo "(tests that need them will be skipped)" >&2
+        [ "$need" != build ] || exit 1
+        echo "(what needs them will be skipped)" >&2
     fi
 fi
 

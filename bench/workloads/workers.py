@@ -1,0 +1,31 @@
+"""Two workers beside one, for the systems that can have more: CPU for each message must not rise."""
+from contextlib import ExitStack
+
+from .. import turns
+from ..systems import Unavailable
+
+SHAPES = (("4 KiB, one per connection", False), ("4 KiB, connection kept", True))
+
+
+def label(mode, shape, workers):
+    """The workload's name in tables."""
+    return f"{mode}, {shape}, {workers} worker{'s' if workers > 1 else ''}"
+
+
+def measure(run):
+    """Both modes, each with one worker and with two, in turns."""
+    for mode in ("discard", "proxy"):
+        with ExitStack() as stack:
+            running = []
+            for workers in (1, 2):
+                for name, peer in run.peers.items():
+                    if mode in peer.modes and peer.most_workers > 1:
+                        run.say(f"{workers} workers - {name}")
+                        try:
+                            running.append((name, workers, stack.enter_context(peer.start(mode, run.hop, workers))))
+                        except Unavailable as error:
+                            run.figures.failed.append((label(mode, SHAPES[0][0], workers), name, str(error)))
+            turns.take(run, [
+                turns.Job(label(mode, shape, workers), system, run.figures.of(label(mode, shape, workers), name), kept=kept,
+                          taken=run.taken if mode == "proxy" else None, warm=200 if kept else turns.WARM)
+                for shape, kept in SHAPES for name, workers, system in running])
