@@ -75,7 +75,7 @@ LINES = (
     ("a fresh JavaScript context, 30 KB of policy", 30, "µs", True,
      lambda f: _first(next((t for n, t in f.lines.items() if "by copying, long" in n), None))),
     ("an idle connection, policy called, at once", 256, "KiB", True, lambda f: _kib(f, "at once")),
-    ("an idle connection, policy called, after seconds", 8, "KiB", True, lambda f: _kib(f, f"idle for {idle.SETTLED_S:g} s")),
+    ("an idle connection, policy called, after seconds", 8, "KiB", True, lambda f: _kib(f, idle.IDLE)),
     ("a connection before its first handler", 8, "KiB", True, lambda f: _kib(f, idle.BEFORE)),
     ("cost of a session beside 10, 500, 5,000 open connections differs by", 15, "%", True, _rise),
     ("two workers against one, discard, one per connection", 10, "%", True, lambda f: _workers(f, "discard", ALONE)),

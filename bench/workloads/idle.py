@@ -8,7 +8,7 @@ NUMBER, MANY = 2000, 20_000
 SETTLED_S = 2.0
 # A heap sleeps after so many seconds without a word; three by default, fewer here so that nobody waits for it.
 ASLEEP_S = 1
-BEFORE = "before its first handler"
+IDLE, BEFORE = f"idle for {SETTLED_S:g} s", "before its first handler"
 
 
 def label(number, when):
@@ -27,23 +27,22 @@ def _measure(run, number, workers):
     for name, peer in run.peers.items():
         if "discard" not in peer.modes or peer.most_workers < workers:
             continue
-        run.say(f"{number:,} idle connections - {name}")
-        more = {}
-        if isinstance(peer, Mailfilter):
-            more = {"more": ("--limit", f"connections={number + 100}", "--limit", "lag_ms=0", "--timeout", "command=900",
-                             "--timeout", f"idle_heap={ASLEEP_S}")}
-        try:
-            with peer.start("discard", workers=workers, **more) as system:
-                at_once, settled, _ = held.hold(system, number, "ehlo", SETTLED_S)
-            if more:
-                with peer.start("discard", workers=workers, more=(*more["more"], "--timeout", "greeting_delay=900")) as system:
-                    _, before, _ = held.hold(system, number, "nothing", SETTLED_S)
-                run.figures.of(label(number, BEFORE), name, "KiB").values.append(before)
-        except (LoadFailed, Unavailable) as error:
-            run.figures.failed.append((label(number, "idle"), name, str(error)))
-            continue
-        run.figures.of(label(number, "at once"), name, "KiB").values.append(at_once)
-        figure = run.figures.of(label(number, f"idle for {SETTLED_S:g} s"), name, "KiB")
-        figure.values.append(settled)
-        if workers > 1:
-            figure.notes.append(f"{workers} workers")
+        own = isinstance(peer, Mailfilter)
+        common = ("--limit", f"connections={number + 100}", "--limit", "lag_ms=0", "--timeout", "command=900")
+        # What is looked at, what each connection says, and what Mailfilter is told so that nothing else happens meanwhile.
+        looks = [("at once", "ehlo", ("--timeout", "idle_heap=900"))]
+        looks += [(IDLE, "ehlo", ("--timeout", f"idle_heap={ASLEEP_S}"))]
+        if own:
+            looks += [(BEFORE, "nothing", ("--timeout", "greeting_delay=900"))]
+        for when, kind, more in looks:
+            run.say(f"{number:,} connections {when} - {name}")
+            try:
+                with peer.start("discard", workers=workers, **({"more": (*common, *more)} if own else {})) as system:
+                    at_once, settled, _ = held.hold(system, number, kind, 0.0 if when == "at once" else SETTLED_S)
+            except (LoadFailed, Unavailable) as error:
+                run.figures.failed.append((label(number, when), name, str(error)))
+                continue
+            figure = run.figures.of(label(number, when), name, "KiB")
+            figure.values.append(at_once if settled is None else settled)
+            if workers > 1:
+                figure.notes.append(f"{workers} workers")
