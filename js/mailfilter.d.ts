@@ -318,6 +318,12 @@ interface SmtpLimits {
     tarpits?: number | string;
     /** Connections to next hops that one worker keeps for other sessions. Default 32. */
     kept_connections?: number | string;
+    /** Octets that a quarantine holds; 0 for any amount. Default 1073741824. */
+    quarantine_bytes?: number | string;
+    /** Messages that it holds; 0 for any number. Default 10000. */
+    quarantine_messages?: number | string;
+    /** How old, in days, messages get there; 0: they stay. Default 30. */
+    quarantine_days?: number | string;
     /** For one listener: `'recipients@:587'`, `'address_connections@127.0.0.1:25'`. */
     [ofListener: `${string}@${string}`]: number | string;
 }
@@ -897,6 +903,35 @@ declare class Maildir {
      * @throws Error when it cannot be written
      */
     deliver(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null, folder?: string | null): string;
+}
+
+/** Messages that are held back until somebody releases or deletes them. */
+declare class Quarantine {
+    /** @param directory where they are kept; made when it is not there. Default: the setting `quarantineDirectory` */
+    constructor(directory?: string);
+    /** Where they are kept. */
+    directory: string;
+    /**
+     * Holds a message back, with its envelope. When this returns, it is safely on disk; the recipients have not got it. A Received
+     * header is put on top unless the policy has added one. Waits.
+     * @param server `this` of the handler
+     * @returns what it is called
+     * @throws Error when it cannot be written
+     */
+    hold(server: SmtpServer, headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null,
+        options?: QuarantineOptions): string;
+}
+
+/** Why a message is held, and for whom. */
+interface QuarantineOptions {
+    /** In words. */
+    reason?: string;
+    /** How bad it is. */
+    score?: number | null;
+    /** What was found: texts, objects with a name and a score, or names with what was found about them. */
+    symbols?: Array<string | { name: string, score?: number }> | { [name: string]: any } | null;
+    /** When it is not held for all recipients. */
+    recipients?: Array<SmtpPath | string>;
 }
 
 /** What happens when a service outside is away: the client is asked to come again, the policy goes on without it, an error. */
@@ -1940,6 +1975,7 @@ interface MailfilterLibrary {
     Greylist: typeof Greylist;
     Http: typeof Http;
     Maildir: typeof Maildir;
+    Quarantine: typeof Quarantine;
     PreparedStatement: typeof PreparedStatement;
     RateLimit: typeof RateLimit;
     ResultSet: typeof ResultSet;

@@ -195,7 +195,7 @@ _LEAST = {"line_bytes": 512, "auth_line_bytes": 512, "recipients": 1, "message_b
           "ipv4_prefix": 0, "ipv6_prefix": 0, "commands": 0, "transactions": 0, "session_recipients": 0, "session_bytes": 0,
           "data_rate": 0, "early_bytes": 0, "foreign_commands": 0, "pipelined_commands": 0,
           "tarpits": 0, "lag_ms": 0, "free_memory_bytes": 0,
-          "kept_connections": 0}
+          "kept_connections": 0, "quarantine_bytes": 0, "quarantine_messages": 0, "quarantine_days": 0}
 _MOST = {"ipv4_prefix": 32, "ipv6_prefix": 128}
 
 
@@ -226,6 +226,9 @@ class Limits(_Numbers):
     that a message must come with; `early_bytes`: before the greeting (554); `foreign_commands`: lines of other protocols
     (521); `pipelined_commands`: such as must wait for a reply and do not. `tarpits`: sessions of one worker that wait in its
     tarpit; further ones are not delayed.
+
+    Of a quarantine: `quarantine_bytes`, `quarantine_messages` that it holds (451 for the next message that a policy wants to
+    hold); `quarantine_days`: older messages are removed.
     """
 
     line_bytes: int = 2048
@@ -265,6 +268,9 @@ class Limits(_Numbers):
     pipelined_commands: int = 1000
     tarpits: int = 1000
     kept_connections: int = 32
+    quarantine_bytes: int = 1 << 30
+    quarantine_messages: int = 10_000
+    quarantine_days: int = 30
 
     _noun = "limit"
 

@@ -88,7 +88,8 @@ TABLE = (
                       "address_connections", "network_connections",
                       "connection_rate", "address_rate", "network_rate", "ipv4_prefix", "ipv6_prefix", "lag_ms",
                       "free_memory_bytes", "commands", "transactions", "session_recipients", "session_bytes", "data_rate",
-                      "early_bytes", "foreign_commands", "pipelined_commands", "tarpits", "kept_connections")}),
+                      "early_bytes", "foreign_commands", "pipelined_commands", "tarpits", "kept_connections",
+                      "quarantine_bytes", "quarantine_messages", "quarantine_days")}),
     Metric("timeouts_total", COUNTER, "How often a timeout ended something; of idle_heap, how often a heap went to sleep.",
            "times",
            {"timeout": ("proxy_header", "tls_handshake", "greeting_delay", "command", "data_block", "transaction", "session",
@@ -118,6 +119,8 @@ TABLE = (
            "while.", "times", {"service": SERVICES}),
     Metric("dmarc_findings_total", COUNTER, "What DMARC said of messages, for aggregate reports: kept, or dropped because it "
            "came too fast, about too many things, or could not be written.", "messages", {"outcome": ("kept", "dropped")}),
+    Metric("quarantined_total", COUNTER, "Messages that policies held back in a quarantine: held, or failed because there was no "
+           "room or it could not be written.", "messages", {"outcome": ("held", "failed")}),
     Metric("loop_lag_seconds", HISTOGRAM, "How late a timer of the event loop fires, looked at once a second.", "seconds",
            bounds=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)),
     Metric("authentications_total", COUNTER, "AUTH, by how it ended: accepted, refused (5xx), failed (4xx, or by a fault of "

@@ -14,8 +14,8 @@ __all__ = ["PREFIX", "directory", "every_source", "shipped_policies", "shipped_p
 # Order matters: prelude first, engine last; it takes `host` away.
 FILES = ("prelude.js", "polyfill.js", "collections.js", "generators.js", "path.js", "header.js", "response.js",
          "body.js", "parts.js", "sys.js", "inspect.js", "together.js", "client.js", "client_extensions.js", "client_steps.js",
-         "routes.js", "maildir.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js", "dmarc.js",
-         "outside.js", "sql.js", "jdbc.js", "clamav.js", "spamassassin.js", "rspamd.js", "milter.js",
+         "routes.js", "maildir.js", "quarantine.js", "dns.js", "dnsbl.js", "spf.js", "dkim.js", "arc.js", "authresults.js",
+         "dmarc.js", "outside.js", "sql.js", "jdbc.js", "clamav.js", "spamassassin.js", "rspamd.js", "milter.js",
          "store.js", "greylist.js", "http.js", "maps.js", "server.js", "received.js", "auth.js", "modules.js", "engine.js")
 
 # These are loaded only when the policy or one of its modules has one of the names: every connection copies what is loaded.
@@ -28,11 +28,12 @@ ON_DEMAND = {
     "modules.js": frozenset(("require",)),
     "parts.js": frozenset("text lines parts attachments links search edited decoded".split()),
     "inspect.js": frozenset(("inspect", "dump")),
-    "received.js": frozenset(("receivedHeader",)),
+    "received.js": frozenset(("receivedHeader", "Quarantine")),
     "together.js": frozenset(("all",)),
     "auth.js": frozenset(("smtpAuth",)),
     "client.js": frozenset(("SmtpClient", "SmtpRoutes")),
     "maildir.js": frozenset(("Maildir",)),
+    "quarantine.js": frozenset(("Quarantine",)),
     "dns.js": frozenset(("Dns",)),
     "dnsbl.js": frozenset(("Dnsbl",)),
     "dkim.js": frozenset(("Dkim",)),

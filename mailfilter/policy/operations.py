@@ -16,6 +16,7 @@ from mailfilter.policy import message_operations as message
 from mailfilter.policy import milter_operations as milter
 from mailfilter.policy import mime_operations as mime
 from mailfilter.policy import module_operations as modules
+from mailfilter.policy import quarantine_operations as quarantine
 from mailfilter.policy import scanner_operations as scanner
 from mailfilter.policy import sender_operations as sender
 from mailfilter.policy import session_operations as session
@@ -145,6 +146,10 @@ OPERATIONS = (
     Operation("milter.check", milter.check, (str, NUMBER, list, list, BODY, NUMBER, NUMBER, str), waits=True,
               effects=True, deadline="milter, or as asked", failure="as `away` says"),
     Operation("maildir.deliver", message.deliver, (str, list, BODY, OPTIONAL_TEXT), waits=True, effects=True,
+              deadline="message_handler"),
+    Operation("quarantine.check", quarantine.check, (str,), loading=True),
+    Operation("quarantine.hold", quarantine.hold,
+              (str, list, BODY, list, list, list, str, (int, float, type(None)), list), waits=True, effects=True,
               deadline="message_handler"),
 )
 

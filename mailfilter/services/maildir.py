@@ -20,7 +20,17 @@ import threading
 import time
 from dataclasses import dataclass
 
-from mailfilter.errors import MailfilterError, ServiceUnavailable
+from mailfilter.errors import MailfilterError
+from mailfilter.services.durable import (
+    StepFailed,
+    StorageError,
+    link,
+    make_directory,
+    step,
+    sync_directory,
+    typed,
+    write_all,
+)
 
 STALE_S = 36 * 3600
 """Age in seconds after which a file in tmp/ is taken for the leavings of a writer that died."""
@@ -47,13 +57,8 @@ _cleaned = {}
 _cleaned_lock = threading.Lock()
 
 
-class MaildirError(ServiceUnavailable):
+class MaildirError(StorageError):
     """A delivery failed and nothing was delivered. `path` names the file or directory, `errno` the cause."""
-
-    def __init__(self, message, path, number):
-        super().__init__(message)
-        self.path = path
-        self.errno = number
 
 
 class MaildirFull(MaildirError):
@@ -62,6 +67,9 @@ class MaildirFull(MaildirError):
 
 class MaildirDenied(MaildirError):
     """The directory may not be read, written or made by us, or the file system is read-only."""
+
+
+_KINDS = MaildirError, MaildirFull, MaildirDenied
 
 
 class FolderNameRefused(MailfilterError, ValueError):
@@ -119,8 +127,8 @@ class Maildir:
         try:
             self._clean(base)
             return self._deliver(base, chunks)
-        except _StepFailed as failed:
-            raise _typed(failed.path, failed.error) from failed.error
+        except StepFailed as failed:
+            raise typed(failed, _KINDS) from failed.error
 
     def folder_directory(self, folder):
         """The directory of a folder: "Junk" is `.Junk`, "Archive.2026" is `.Archive.2026` (Maildir++).
@@ -146,8 +154,8 @@ class Maildir:
         """Make the directories if they are missing, durably. Raises as `deliver`."""
         try:
             self._create(self._base(folder))
-        except _StepFailed as failed:
-            raise _typed(failed.path, failed.error) from failed.error
+        except StepFailed as failed:
+            raise typed(failed, _KINDS) from failed.error
 
     def _base(self, folder):
         if folder is None or (isinstance(folder, str) and folder.upper() == "INBOX"):
@@ -159,22 +167,22 @@ class Maildir:
         try:
             try:
                 size, lines = self._write(fd, chunks, temporary)
-                with _step(temporary):
+                with step(temporary):
                     os.fsync(fd)
             finally:
                 os.close(fd)
             # S= is the size of the file and W= its size with CR LF: quota and IMAP code need not open it.
             wire = size + lines if self.line_ends == "lf" else size
             path = os.path.join(base, "new", f"{unique},S={size},W={wire}")
-            with _step(path):
-                _link(temporary, path)
+            with step(path):
+                link(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
         with contextlib.suppress(OSError):  # a second name of a delivered message; the cleaning gets it
             os.unlink(temporary)
-        _sync_directory(os.path.join(base, "new"))
+        sync_directory(os.path.join(base, "new"))
         return Delivered(path, size)
 
     def _open_temporary(self, base):
@@ -189,12 +197,12 @@ class Maildir:
                 continue
             except FileNotFoundError as error:
                 if created:
-                    raise _StepFailed(temporary, error) from None
+                    raise StepFailed(temporary, error) from None
                 created = True
                 self._create(base)
             except OSError as error:
-                raise _StepFailed(temporary, error) from None
-        raise _StepFailed(temporary, FileExistsError(errno.EEXIST, "no unique name was found"))
+                raise StepFailed(temporary, error) from None
+        raise StepFailed(temporary, FileExistsError(errno.EEXIST, "no unique name was found"))
 
     def _write(self, fd, chunks, path):
         """Write everything; return the octets written and the number of line ends among them."""
@@ -206,31 +214,31 @@ class Maildir:
             if self.line_ends == "lf":
                 lines += chunk.count(b"\n")
             if held_bytes >= WRITE_BYTES:
-                with _step(path):
-                    _write_all(fd, b"".join(held))
+                with step(path):
+                    write_all(fd, b"".join(held))
                 size += held_bytes
                 held, held_bytes = [], 0
         if held_bytes:
-            with _step(path):
-                _write_all(fd, b"".join(held))
+            with step(path):
+                write_all(fd, b"".join(held))
             size += held_bytes
         return size, lines
 
     def _create(self, base):
         if base != self.path:
             self._create(self.path)
-        made = _make_directory(base)
+        made = make_directory(base)
         for name in ("tmp", "new", "cur"):
-            _make_directory(os.path.join(base, name))
+            make_directory(os.path.join(base, name))
         if base != self.path:
             marker = os.path.join(base, "maildirfolder")  # how Maildir++ tells a folder from a Maildir
-            with _step(marker):
+            with step(marker):
                 os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        _sync_directory(base)
+        sync_directory(base)
         if made:
             try:
-                _sync_directory(os.path.dirname(os.path.abspath(base)))
-            except _StepFailed as failed:
+                sync_directory(os.path.dirname(os.path.abspath(base)))
+            except StepFailed as failed:
                 # One may be allowed to make a directory where one is not allowed to read.
                 if not isinstance(failed.error, PermissionError):
                     raise
@@ -267,70 +275,6 @@ def clean_temporary(directory, now):
                     os.unlink(entry.path)
                     removed += 1
     return removed
-
-
-class _StepFailed(Exception):
-    """An OSError of ours with the path it is about; errors of the caller's chunks stay apart from it."""
-
-    def __init__(self, path, error):
-        super().__init__(path, error)
-        self.path = path
-        self.error = error
-
-
-@contextlib.contextmanager
-def _step(path):
-    try:
-        yield
-    except OSError as error:
-        raise _StepFailed(path, error) from None
-
-
-def _typed(path, error):
-    kind = MaildirError
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        kind = MaildirFull
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        kind = MaildirDenied
-    return kind(f"{path}: {error.strerror or error}", path, error.errno)
-
-
-def _write_all(fd, data):
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]
-
-
-def _link(source, target):
-    try:
-        # Unlike rename, link never replaces a message that is there already.
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        # File systems without hard links. The name is ours alone, so rename replaces nothing either.
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        os.rename(source, target)
-
-
-def _make_directory(path):
-    """True when it was made, False when it was there."""
-    with _step(path):
-        try:
-            os.mkdir(path, 0o700)
-            return True
-        except FileExistsError:
-            if not os.path.isdir(path):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-            return False
-
-
-def _sync_directory(path):
-    with _step(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _with_lf(chunks):

@@ -212,7 +212,8 @@ PROBE = """
     SmtpServer.told = {
         SmtpServer: names(SmtpServer.prototype), SmtpClient: names(SmtpClient.prototype), SmtpRoutes: names(SmtpRoutes.prototype),
         SmtpPath: names(SmtpPath.prototype), SmtpHeader: names(SmtpHeader.prototype),
-        SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype), Sys: names(Sys),
+        SmtpResponse: names(SmtpResponse.prototype), Maildir: names(Maildir.prototype),
+        Quarantine: names(Quarantine.prototype), Sys: names(Sys),
         ClamAV: names(ClamAV.prototype), SpamAssassin: names(SpamAssassin.prototype), Rspamd: names(Rspamd.prototype),
         Milter: names(Milter.prototype),
         Http: names(Http), Maps: names(Maps),
@@ -231,6 +232,7 @@ PROBE = """
         SmtpServer: names(new SmtpServer('', 0)), SmtpClient: names(new SmtpClient('')),
         SmtpRoutes: names(new SmtpRoutes()), SmtpPath: names(new SmtpPath()),
         SmtpHeader: names(new SmtpHeader('')), SmtpResponse: names(new SmtpResponse(250, '')), Maildir: names(new Maildir('')),
+        Quarantine: names(new Quarantine('/x')),
         Store: names(new Store('/x')).filter(function (name) { return name !== 'url'; }),
         RateLimit: names(new RateLimit('x', {most: 1, store: 1})), Greylist: names(new Greylist({store: 1})),
         Dnsbl: names(new Dnsbl([])), SpfResponse: names(new SpfServer(Spf.DNS_CACHE).query('127.0.0.1', 'a.example'))
@@ -265,7 +267,8 @@ def declared(name):
     return members
 
 
-MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Dns", "Dnsbl",
+MEMBERS = ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse", "Maildir", "Quarantine", "Dns",
+           "Dnsbl",
            "Arc", "AuthResults", "Dkim", "Dmarc", "Spf",
            "ClamAV", "SpamAssassin", "Rspamd", "Milter", "Http", "Maps", "Store", "RateLimit", "Greylist",
            "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet",

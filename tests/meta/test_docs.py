@@ -276,6 +276,7 @@ PROBE = """
             SmtpServer: names(SmtpServer), SmtpClient: names(SmtpClient), SmtpRoutes: names(SmtpRoutes),
             SmtpPath: names(SmtpPath), Sys: names(Sys),
             SmtpHeader: names(SmtpHeader), SmtpResponse: names(SmtpResponse), Maildir: names(Maildir),
+            Quarantine: Object.keys(new Quarantine('/x')).concat(Object.keys(Quarantine.prototype)),
             ClamAV: names(ClamAV), SpamAssassin: names(SpamAssassin), Rspamd: names(Rspamd),
             Milter: names(Milter),
             Maps: Object.keys(Maps).concat(['get', 'has', 'path', 'kind', 'away']),
@@ -319,7 +320,8 @@ def test_every_global_has_its_section(api):
 
 
 @pytest.mark.parametrize("name", ["SmtpServer", "SmtpClient", "SmtpRoutes", "SmtpPath", "SmtpHeader", "SmtpResponse",
-                                  "Maildir", "Dns", "Dnsbl", "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
+                                  "Maildir", "Quarantine", "Dns", "Dnsbl",
+                                  "Dkim", "Arc", "AuthResults", "Dmarc", "Spf", "SpfServer", "Sys",
                                   "Http", "Maps", "Store", "RateLimit", "Greylist", "ClamAV", "SpamAssassin", "Rspamd", "Milter",
                                   "Sql", "DriverManager", "Connection", "Statement", "PreparedStatement", "ResultSet"])
 def test_every_member_is_documented(api, name):

@@ -289,8 +289,8 @@ def test_an_unsynced_delivery_is_not_reported_as_one(box, monkeypatch):
     box.create()
 
     def fail(path):
-        raise module._StepFailed(path, OSError(errno.EIO, "the disk is gone"))
-    monkeypatch.setattr(module, "_sync_directory", fail)
+        raise module.StepFailed(path, OSError(errno.EIO, "the disk is gone"))
+    monkeypatch.setattr(module, "sync_directory", fail)
     with pytest.raises(MaildirError):
         box.deliver([MESSAGE])
 
