@@ -7,6 +7,7 @@
 
     var IDENTITY = Symbol('what another session must want to use this connection');
     var HELLO = Symbol('the reply to EHLO');
+    var MADE = Symbol('the handle of the connection that open() has made');
     var SmtpClient = global.SmtpClient;
 
     function refused(response) {
@@ -52,6 +53,7 @@
             kept = host.wait('client.reuse', this.host, this.port, this.options, identity);
             if (kept !== null) {
                 host.connected(this, kept[0], kept[2]);
+                this[MADE] = kept[0];
                 this[HELLO] = kept[1];
                 return host.received([250, kept[1]]);
             }
@@ -74,6 +76,8 @@
         }
         if (refused(response)) {
             this.disconnect();
+        } else {
+            this[MADE] = host.connectionOf(this);
         }
         return response;
     };
@@ -212,7 +216,8 @@
     /**
      * Gives the connection to whichever session of this process asks for one like it next, by open({reuse: true}); it
      * waits for that a few seconds. Only one that open({reuse: true}) has opened is fit for it, between transactions, when
-     * nothing has failed on it and nobody was authenticated; any other is closed with QUIT. Never throws.
+     * nothing has failed on it and nothing was said on it that RSET does not take back: AUTH, XCLIENT, EHLO with another name,
+     * a command that is none of RFC 5321; any other is closed with QUIT. Never throws.
      * @returns {boolean} whether it is kept
      */
     SmtpClient.prototype.release = function () {
@@ -220,6 +225,6 @@
         if (handle === undefined) {
             return false;
         }
-        return host.now('client.keep', handle, this[IDENTITY] || '', this[HELLO] || []);
+        return host.now('client.keep', handle, handle === this[MADE] && this[IDENTITY] || '', this[HELLO] || []);
     };
 }(this.host, this));

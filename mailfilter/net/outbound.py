@@ -30,6 +30,10 @@ class NotNow(MailfilterError):
     """A command that is not possible in the present state of the dialogue with the next hop."""
 
 
+# Commands that leave nothing behind which RSET does not take back. After any other, one that only this next hop knows included,
+# a connection is fit for nobody else.
+_HARMLESS = frozenset((b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"QUIT"))
+_HELLO = frozenset((b"EHLO", b"HELO", b"LHLO"))
 # The timeout that bounds the reply to a command, by its name in config.Timeouts.
 _PATIENCE = {b"HELO": "hello", b"EHLO": "hello", b"LHLO": "hello", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
              b"RSET": "reset", b"QUIT": "quit"}
@@ -43,7 +47,7 @@ class NextHop(asyncio.Protocol):
     """A connection to `host`:`port` (or host "unix:/path"), closed until connect().
 
     lmtp: whether it speaks LMTP. source: our own (address, port), or None. preface: octets in front of everything, a header
-    of the PROXY protocol. tls: facts of the connection's TLS, or None.
+    of the PROXY protocol. tls: facts of the connection's TLS, or None. hello: the name that was told last in EHLO, HELO or LHLO.
     touched, beyond_recall: set to False by whoever wants to know whether anything is sent from now on, and whether a whole
         message is, which the next hop may have accepted whatever happens then.
     on_idle_end: set by a pool that keeps the connection while nobody uses it; called when it says or does anything.
@@ -62,7 +66,9 @@ class NextHop(asyncio.Protocol):
         self.touched = True
         self.beyond_recall = False
         self.tls = None
+        self.hello = None
         self.on_idle_end = None
+        self._private = False           # a command was sent that is not harmless
         self._log = log
         self._session_id = session_id
         self._debug = debug
@@ -115,7 +121,8 @@ class NextHop(asyncio.Protocol):
     def pristine(self):
         """Whether somebody else's transaction could follow on this connection."""
         return (self._transport is not None and self._why_closed is None and self._receiver is None
-                and self._sender is None and self._chunks is None and not self.preface and self._client.pristine)
+                and self._sender is None and self._chunks is None and not self.preface and not self._private
+                and self._client.pristine)
 
     def adopt(self, timeouts, log, session_id, debug):
         """It belongs to this session from now on."""
@@ -225,9 +232,20 @@ class NextHop(asyncio.Protocol):
         except (ClientError, ValueError) as error:
             raise NotNow(f"{verb.decode('ascii', 'replace')}: {error}") from None
         self.touched = True
+        if verb not in _HARMLESS:
+            self._note(verb, arguments)
         self._patience.append(_PATIENCE.get(verb[:4].upper(), "hello"))
         if data:
             self._write(data)
+
+    def _note(self, verb, arguments):
+        """Remember what a command leaves behind."""
+        verb, _, rest = (verb if arguments is None else verb + b" " + arguments).strip().partition(b" ")
+        verb = verb.upper()
+        if verb in _HELLO:
+            self.hello = rest.strip()
+        elif verb not in _HARMLESS:
+            self._private = True
 
     def auth_line(self, line):
         """Write the answer to a challenge of AUTH: base64, or b"*" to give the exchange up."""

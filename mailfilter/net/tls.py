@@ -52,7 +52,7 @@ def reason_of(error):
     """What an exception of the ssl module means, in few words without places in C files."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message or "certificate verify failed"
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
         return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -149,8 +149,11 @@ def _load_chain(context, file, key):
 
 
 def _names_and_times(file):
-    """(names, not before, not after) of the first certificate in a PEM file; times in seconds since 1970."""
-    info = ssl._ssl._test_decode_cert(file)
+    """(names, not before, not after) of the first certificate in a PEM file; times in seconds since 1970. ConfigError."""
+    try:
+        info = ssl._ssl._test_decode_cert(file)
+    except (ssl.SSLError, OSError, ValueError) as error:    # it has been another one a moment ago
+        raise ConfigError(f"the TLS certificate {file} cannot be used: {reason_of(error)}") from None
     names = {value.lower() for kind, value in info.get("subjectAltName", ()) if kind == "DNS"}
     if not names:
         names = {value.lower() for group in info["subject"] for name, value in group if name == "commonName"}
@@ -171,11 +174,16 @@ class _Identity:
 
     def load(self):
         """Read the files; ConfigError, and nothing changes, when they cannot be used."""
-        signature = self.signature()
-        context = self._make_context()
-        for file, key in self.pairs:
-            _load_chain(context, file, key)
-        told = [_names_and_times(file) for file, _ in self.pairs]
+        for last in (False, False, True):
+            signature = self.signature()
+            context = self._make_context()
+            for file, key in self.pairs:
+                _load_chain(context, file, key)
+            told = [_names_and_times(file) for file, _ in self.pairs]
+            if self.signature() == signature:
+                break
+            if last:        # else one certificate may be shown for the names of another
+                raise ConfigError(f"the TLS certificate {self.pairs[0][0]} cannot be used: it is being replaced")
         self.names, self.not_before, self.not_after = told[0][0], max(t[1] for t in told), min(t[2] for t in told)
         self.context = context
         self.loaded = signature

@@ -3,6 +3,8 @@
 What a connection can do is the business of the object that context.open_next_hop() gives (net/outbound.py);
 here its calls become answers and errors for the policy. How a client proves who it is: client_auth.py.
 """
+import json
+
 from mailfilter._core.heap import UNDEFINED
 from mailfilter.errors import MailfilterError, ServiceUnavailable
 from mailfilter.mail.octets import octets
@@ -226,15 +228,20 @@ def _key(hop, identity):
 
 def keep(context, handle, identity, lines):
     """Keep a connection for another session, which gets `lines` with it; whether that was possible. It is no longer
-    this session's. identity: what the other must ask for; "" when nobody else may have it."""
+    this session's. identity: what the other must ask for, its first part the name in EHLO; "" when nobody else may have it."""
     hop = context.next_hops.pop(handle, None)
     if hop is None:
         return False
     context.delivered = context.delivered or hop.beyond_recall
-    if identity and context.pool is not None and context.pool.keep(_key(hop, identity), hop, lines):
+    if identity and context.pool is not None and _told(hop, identity) and context.pool.keep(_key(hop, identity), hop, lines):
         return True
     hop.leave()
     return False
+
+
+def _told(hop, identity):
+    """Whether the name that the next hop knows us by is the one of an identity: a policy may say EHLO again, with another."""
+    return hop.hello is not None and octets(str(json.loads(identity)[0])) == hop.hello
 
 
 def reuse(context, waiting, host, port, options, identity):

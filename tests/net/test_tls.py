@@ -216,6 +216,54 @@ def test_files_are_looked_at_no_more_often_than_said(authority):
     assert Ends(server, client_context()).shown() == pem(used)
 
 
+@pytest.mark.parametrize("middle", ["truncated", "gone", "another"])
+def test_a_file_that_was_replaced_while_it_was_read_broke_the_handshake_or_was_taken_for_another(authority, monkeypatch, middle):
+    """Between being loaded and being asked for its names."""
+    monkeypatch.setattr(tls, "RELOAD_CHECK_S", 0.0)
+    lines = Lines()
+    used, new, other = (authority.make(name) for name in ("mx.example.org", "mx.example.org", "other.example.org"))
+    before, load = pem(used), tls._load_chain
+    server = ServerTls([used.pair], log=lines)
+
+    def replaced_behind(context, file, key):
+        load(context, file, key)
+        if middle == "another":
+            replace(used, other)
+            os.utime(used.file, ns=(0, next(times)))
+        else:
+            os.truncate(file, 0) if middle == "truncated" else os.unlink(file)
+
+    times = iter(range(1, 100))
+    replace(used, new)
+    monkeypatch.setattr(tls, "_load_chain", replaced_behind)
+    assert Ends(server, client_context()).shown() == before
+    assert server.names == ["mx.example.org"]
+    monkeypatch.setattr(tls, "_load_chain", load)
+    replace(used, new)
+    assert Ends(server, client_context()).shown() == pem(new)
+    assert [severity for severity, _, _ in lines.lines] == [logs.ERR, logs.NOTICE]
+
+
+def test_handshakes_while_certificate_and_key_are_written_in_place(authority, monkeypatch):
+    """In pieces, first the one and then the other: every client is shown a whole one, the old or the new."""
+    monkeypatch.setattr(tls, "RELOAD_CHECK_S", 0.0)
+    used = authority.make("mx.example.org")
+    server = ServerTls([used.pair])
+    known, last = {pem(used)}, None
+    for kind in ("rsa", "ec", "ec"):
+        new = authority.make("mx.example.org", kind=kind)
+        last = pem(new)
+        known.add(last)
+        for target, source in (used.pair[0], new.file), (used.pair[1], new.key):
+            with open(source, "rb") as file:
+                content = file.read()
+            with open(target, "wb", buffering=0) as file:
+                for at in range(0, len(content), 200):
+                    file.write(content[at:at + 200])
+                    assert Ends(server, client_context()).shown() in known
+        assert Ends(server, client_context()).shown() == last
+
+
 # Tickets.
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -16,7 +16,7 @@ from pathlib import Path
 from messages.varied import number_of, varied
 
 from .postfix import without_trace
-from .sender import BadReply, Closed, Sender, on_the_wire
+from .sender import BadReply, Closed, NoReply, Sender, on_the_wire
 from .waiting import wait_until
 
 CLIENTS = 8
@@ -83,7 +83,7 @@ class Client(threading.Thread):
                 return TAKEN
             self._leave()
             return REFUSED
-        except (Closed, BadReply, OSError):
+        except (Closed, BadReply, NoReply, OSError):
             self._leave()
             return OPEN if sent else NOT_SENT
 
