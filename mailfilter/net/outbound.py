@@ -18,6 +18,7 @@ from mailfilter._core.client import Client, ClientError
 from mailfilter._core.fsm import NH_CHUNKS, NH_FINAL, NH_MAIL, NH_RCPT, NH_TLS
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceTimeout, ServiceUnavailable
 from mailfilter.net.tls_stream import upgrade
+from mailfilter.services.last_words import last_words
 
 __all__ = ["CHUNK_BYTES", "NextHop", "NotNow"]
 
@@ -212,6 +213,11 @@ class NextHop(asyncio.Protocol):
 
     def connection_lost(self, error):
         """asyncio: the connection is gone."""
+        if error is not None and self._why_closed is None and self._transport is not None and self.on_idle_end is None:
+            words = last_words(self._transport)
+            # Why it did not want the rest of a message. It can have accepted nothing: what was written is lost in part.
+            if words[:1] in (b"4", b"5"):
+                self._client.feed(words)
         self._transport = None
         self._stop_timer()
         if self._why_closed is None:

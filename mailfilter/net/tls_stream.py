@@ -11,6 +11,7 @@ import asyncio
 import ssl
 
 from mailfilter.net.tls import TlsError, reason_of
+from mailfilter.services.last_words import last_words
 
 __all__ = ["TlsStream", "upgrade"]
 
@@ -116,6 +117,10 @@ class TlsStream(asyncio.Protocol):
 
     def connection_lost(self, error):
         """The connection below is gone."""
+        if error is not None and self._established and self._transport is not None:
+            words = last_words(self._transport)
+            if words:
+                self.data_received(words)
         done = self._done
         self._end()
         self._object, self._done = None, done
@@ -307,7 +312,7 @@ class TlsStream(asyncio.Protocol):
         """What the transport below knows; `ssl_object` is the connection's."""
         if name == "ssl_object":
             return self._object
-        return self._transport.get_extra_info(name, default)
+        return default if self._transport is None else self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self):
         """Octets that wait to be sent, encrypted."""

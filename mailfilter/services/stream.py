@@ -6,10 +6,10 @@ deadline: that is the Circuit's, which cancels whoever waits.
 Must not know: any protocol of scanners.
 """
 import asyncio
-import os
 import socket
 
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceUnavailable
+from mailfilter.services.last_words import last_words
 
 __all__ = ["Address", "Stream", "address_of", "open_stream"]
 
@@ -90,7 +90,7 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, error):
         if error is not None:
-            self._read_last_words()
+            self._buffer += last_words(self._transport)
         self._over = True
         self._blocked = False
         self._quickly = None
@@ -102,22 +102,6 @@ class Stream(asyncio.Protocol):
     def resume_writing(self):
         self._blocked = False
         self._wake()
-
-    def _read_last_words(self):
-        """What had come before writing failed, and the transport did not read any more.
-
-        A scanner that does not want the rest of a message says why and closes, which resets the connection. Its octets stay with
-        the operating system until the socket is closed, and that is done after connection_lost().
-        """
-        connection = self._transport.get_extra_info("socket")
-        try:
-            while connection is not None and len(self._buffer) <= BUFFER_OCTETS:
-                octets = os.read(connection.fileno(), 65536)
-                if not octets:
-                    break
-                self._buffer += octets
-        except (OSError, ValueError):       # nothing is left, or it is closed
-            pass
 
     def _wake(self):
         waiter, self._waiter = self._waiter, None

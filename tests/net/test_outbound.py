@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+import uvloop
 from handlers import RecordingLog
 from peers.next_hop import Drop, Mute, Say
 from peers.next_hop import NextHop as Peer
@@ -320,3 +321,42 @@ def test_the_debug_log_has_both_sides():
         await talk.command(b"EHLO", b"me")
     run(scenario, {"connect": [Say(b"220-a\r\n220 b\r\n")]}, log=log)
     assert log.texts[:3] == [b"next hop > 220-a", b"next hop > 220 b", b"next hop < EHLO me"]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("words", [b"552 5.3.4 too much\r\n", b"250 2.0.0 fine\r\n"], ids=["refusal", "acceptance"])
+def test_a_refusal_in_the_middle_of_a_message_is_read_though_the_connection_is_reset(loop, words):
+    """The next hop does not want the rest: it says so and closes, with octets unread, and writing fails before its reply was
+    seen. An acceptance would not be believed."""
+    async def main(server):
+        talk = Talk("127.0.0.1", server.getsockname()[1])
+        connected = asyncio.ensure_future(talk.connect())
+        other, _ = await asyncio.get_running_loop().run_in_executor(None, server.accept)
+        await connected
+        for said, verb in ((b"220 hello", None), (b"250 ok", b"EHLO"), (b"250 ok", b"MAIL"), (b"250 ok", b"RCPT"),
+                           (b"354 go", b"DATA")):
+            if verb is not None:
+                talk.hop.command(verb, {b"EHLO": b"me", b"MAIL": b"FROM:<a@b>", b"RCPT": b"TO:<c@d>"}.get(verb))
+            other.sendall(said + b"\r\n")
+            assert (await talk.reply()).code == int(said[:3])
+        talk.hop.begin_message()
+
+        def chunks():
+            yield b"A: b\r\n\r\n" + b"x" * 70_000 + b"\r\n"
+            other.sendall(words)
+            other.close()
+            for _ in range(100):
+                yield b"x" * 70_000 + b"\r\n"
+
+        ended = asyncio.get_running_loop().create_future()
+        if not talk.hop.send_message(chunks(), ended.set_result):
+            assert isinstance(await asyncio.wait_for(ended, 30), MailfilterError)
+        if words[:1] == b"5":
+            assert (await talk.reply()).code == 552
+        else:
+            with pytest.raises(ServiceUnavailable):
+                await talk.reply()
+        talk.hop.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main(server))
