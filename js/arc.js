@@ -26,7 +26,7 @@
     Arc.verify = function (headers, body) {
         var row, chain;
         host.needMessage('verify', headers, body);
-        row = host.wait('arc.verify', host.outgoingHeaders(headers), host.bodyReference(body));
+        row = host.wait(['arc.verify', host.outgoingHeaders(headers), host.bodyReference(body)]);
         chain = {
             result: row[0], reason: row[1], temporary: row[2], ended: row[3], oldestPass: row[4], domains: [],
             sets: row[5].map(function (set) {
@@ -88,9 +88,9 @@
             results = host.ownResults(headers, options.authservId === undefined ? global.SmtpServer.prototype.hostname :
                 String(options.authservId));
         }
-        values = host.wait('arc.seal', host.outgoingHeaders(headers), host.bodyReference(body), options.domain,
+        values = host.wait(['arc.seal', host.outgoingHeaders(headers), host.bodyReference(body), options.domain,
             options.selector, options.key, (options.headers || SIGNED).map(String),
-            results instanceof global.SmtpHeader ? results.parts.join('\r\n') : String(results), chain.result);
+            results instanceof global.SmtpHeader ? results.parts.join('\r\n') : String(results), chain.result]);
         return values.map(function (value, i) { return new global.SmtpHeader(NAMES[i], value.split('\r\n')); });
     };
 

@@ -14,7 +14,7 @@
      * @throws {Error} outside smtpAuth, or for a text that is no base64
      */
     SmtpServer.prototype.challenge = function (text) {
-        var line = host.wait('session.challenge', text === undefined || text === null ? '' : String(text));
+        var line = host.wait(['session.challenge', text === undefined || text === null ? '' : String(text)]);
         said[said.length] = line;
         return line;
     };

@@ -14,7 +14,7 @@
      */
     function SmtpBody(handle, length) {
         this[HANDLE] = handle;
-        Object.defineProperty(this, 'length', {value: length, enumerable: true});
+        host.own(this, 'length', length, 2);
     }
 
     /** @returns {string} a label for logs, not the content: "body of 1234 bytes" */

@@ -31,8 +31,8 @@
     ClamAV.prototype.scan = function (headers, body) {
         var row, verdict;
         host.needMessage('scan', headers, body);
-        row = host.wait('clamav.scan', this.host, this.port, host.outgoingHeaders(headers), host.bodyReference(body),
-            Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
+        row = host.wait(['clamav.scan', this.host, this.port, host.outgoingHeaders(headers), host.bodyReference(body),
+            Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (row === null) {
             return null;
         }

@@ -8,7 +8,7 @@
 (function (host, global) {
     'use strict';
 
-    var HANDLE = Symbol('handle of a connection');
+    var HANDLE = Symbol('handle of a connection'), RECEIVED = host.RECEIVED, HIDDEN = 5, own = host.own;
     /* For the library: of how many recipients the replies to a message may be. */
     host.EXPECTED = Symbol('recipients that a message was sent for');
 
@@ -28,10 +28,8 @@
         this.host = String(host_);
         this.port = port === undefined || port === null ? 25 : port | 0;
         /* Not enumerable: policies of the predecessor see host and port, and no more. */
-        Object.defineProperty(this, 'options', {
-            value: options === undefined || options === null ? {} : options, writable: true, configurable: true
-        });
-        Object.defineProperty(this, 'tls', {value: null, writable: true, configurable: true});
+        own(this, 'options', options === undefined || options === null ? {} : options, HIDDEN);
+        own(this, 'tls', null, HIDDEN);
     }
 
     function handleOf(client) {
@@ -48,16 +46,18 @@
      * @throws {Error} "Link has been severed: …" when no address answers within the time-out
      */
     SmtpClient.prototype.connect = function () {
-        this.disconnect();
+        if (this[HANDLE] !== undefined) {
+            this.disconnect();
+        }
         if (this.port < 1 || this.port > 65535 || this.host === '') {
             throw new Error('Invalid host or port ' + this.host + ':' + this.port);
         }
-        host.connected(this, host.wait('client.connect', this.host, this.port, this.options), null);
+        host.connected(this, host.wait(['client.connect', this.host, this.port, this.options]), null);
     };
 
     /** For the library: `client` has this connection from now on. */
     host.connected = function (client, handle, tls) {
-        Object.defineProperty(client, HANDLE, {value: handle, configurable: true});
+        own(client, HANDLE, handle, HIDDEN);
         client.tls = tls;
     };
 
@@ -78,12 +78,14 @@
      *     reply, "Connection timed out: …"; the connection is closed then
      */
     SmtpClient.prototype.readResponse = function () {
-        return host.received(host.wait('client.reply', handleOf(this)));
+        return host.received(host.wait(['client.reply', handleOf(this)]));
     };
 
     /** For the library: a reply of a next hop, [code, lines, …], as a response. */
     host.received = function (reply) {
-        return host.markReceived(new global.SmtpResponse(reply[0], reply[1]));
+        var response = new global.SmtpResponse(reply[0], reply[1]);
+        response[RECEIVED] = true;
+        return response;
     };
 
     /**
@@ -93,7 +95,8 @@
      * @throws {Error} for a line break or NUL in it, or a command that is not possible now
      */
     SmtpClient.prototype.sendCommand = function (verb, args) {
-        host.now('client.command', handleOf(this), String(verb), args === undefined || args === null ? null : String(args));
+        host.now('client.command', handleOf(this), typeof verb === 'string' ? verb : String(verb),
+            typeof args === 'string' ? args : args === undefined || args === null ? null : String(args));
     };
 
     /**
@@ -115,7 +118,7 @@
             throw unusable;
         }
         this[host.EXPECTED] = host.now('client.recipients', handle);
-        host.wait('client.message', handle, list, reference);
+        host.wait(['client.message', handle, list, reference]);
     };
 
     /** Closes the connection without QUIT; harmless when there is none. */

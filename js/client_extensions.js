@@ -18,7 +18,7 @@
         var handle = host.connectionOf(this);
         host.needMessage('sendChunks', headers, body);
         this[host.EXPECTED] = host.now('client.recipients', handle);
-        host.wait('client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body));
+        host.wait(['client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body)]);
     };
 
     /**
@@ -109,7 +109,7 @@
             }
             return null;
         }
-        reply = host.wait('client.starttls', host.connectionOf(this), wanted);
+        reply = host.wait(['client.starttls', host.connectionOf(this), wanted]);
         this.tls = reply[2];
         if (must && this.tls === null) {
             throw new Error('TLS is ' + wanted.mode + ', and ' + this.host + ' refuses it: ' + reply[0] + ' ' + reply[1][0]);
@@ -145,8 +145,8 @@
      * @throws {Error} when the mechanism is not offered, would show the secret, or the next hop does not keep to it
      */
     SmtpClient.prototype.auth = function (mechanism, user, secret, options) {
-        return host.received(host.wait('client.auth', host.connectionOf(this), String(mechanism), String(user), String(secret),
-            !!(options && options.clear)));
+        return host.received(host.wait(['client.auth', host.connectionOf(this), String(mechanism), String(user), String(secret),
+            !!(options && options.clear)]));
     };
 
     /**
@@ -200,7 +200,7 @@
     SmtpClient.about = function (server, helo) {
         var local = server.remoteAddr === 'local';
         return {
-            NAME: local ? 'localhost' : host.wait('dns.reverse', server.remoteAddr),
+            NAME: local ? 'localhost' : host.wait(['dns.reverse', server.remoteAddr]),
             ADDR: local ? '127.0.0.1' : server.remoteAddr,
             PORT: server.remotePort || null,
             PROTO: /^E/.test(server.proto) || helo !== undefined ? 'ESMTP' : 'SMTP',

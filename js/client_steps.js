@@ -50,7 +50,7 @@
         this.disconnect();
         this[IDENTITY] = options.reuse && !options.xclient && !options.auth ? identity : null;
         if (this[IDENTITY] !== null) {
-            kept = host.wait('client.reuse', this.host, this.port, this.options, identity);
+            kept = host.wait(['client.reuse', this.host, this.port, this.options, identity]);
             if (kept !== null) {
                 host.connected(this, kept[0], kept[2]);
                 this[MADE] = kept[0];
@@ -133,7 +133,7 @@
                 given[given.length] = value === true ? null : String(value);
             }
         }
-        return host.received(host.wait('client.envelope', host.connectionOf(client), verb, String(path), given));
+        return host.received(host.wait(['client.envelope', host.connectionOf(client), verb, String(path), given]));
     }
 
     function refusal(code, text) {

@@ -26,7 +26,7 @@
      */
     Dkim.verify = function (headers, body) {
         host.needMessage('verify', headers, body);
-        return host.wait('dkim.verify', host.outgoingHeaders(headers), host.bodyReference(body)).map(function (row) {
+        return host.wait(['dkim.verify', host.outgoingHeaders(headers), host.bodyReference(body)]).map(function (row) {
             return {
                 result: row[0], reason: row[1], domain: row[2], selector: row[3], identity: row[4], algorithm: row[5],
                 canonicalization: row[6], keyBits: row[7], headers: row[8], length: row[9], unsigned: row[10],
@@ -64,11 +64,11 @@
             throw new TypeError('Dkim.sign: canonicalization is simple or relaxed for the header and for the body, as ' +
                 '"relaxed/simple"');
         }
-        value = host.wait('dkim.sign', host.outgoingHeaders(headers), host.bodyReference(body), needText(options, 'domain'),
+        value = host.wait(['dkim.sign', host.outgoingHeaders(headers), host.bodyReference(body), needText(options, 'domain'),
             needText(options, 'selector'), needText(options, 'key'), (options.headers || SIGNED).map(String),
             (options.oversign || OVERSIGNED).map(String), kind,
             options.identity === undefined || options.identity === null ? null : String(options.identity),
-            options.expires === undefined ? 0 : +options.expires);
+            options.expires === undefined ? 0 : +options.expires]);
         return new global.SmtpHeader('DKIM-Signature', value.split('\r\n'));
     };
 

@@ -42,9 +42,9 @@
             throw new TypeError('Dmarc.evaluate: `headers` is needed, the array that smtpData was given');
         }
         sample = options.sample === undefined ? Math.random() * 100 : +options.sample;
-        row = host.wait('dmarc.evaluate', host.outgoingHeaders(headers), spf === null ? [] : [spf.result, spf.domain],
+        row = host.wait(['dmarc.evaluate', host.outgoingHeaders(headers), spf === null ? [] : [spf.result, spf.domain],
             dkim.map(function (one) { return [one.result, one.domain, one.unsigned]; }), standard, options.smtputf8 === true,
-            sample === sample ? sample : 0);
+            sample === sample ? sample : 0]);
         return {
             result: row[0], reason: row[1], domain: row[2], organizationalDomain: row[3], policy: row[4], disposition: row[5],
             record: row[7], sampledOut: row[8], published: publishedOf(row[6], row[11]),

@@ -100,7 +100,7 @@
      *     HOST_NOT_FOUND, TRY_AGAIN, NO_RECOVERY, NO_DATA
      */
     Dns.query = function (name, type, options) {
-        var kind = kindOf(type), found = host.wait('dns.question', String(name), kind, seconds(options));
+        var kind = kindOf(type), found = host.wait(['dns.question', String(name), kind, seconds(options)]);
         if (found[0] !== 'found') {
             return CODES[found[0]];
         }
@@ -124,7 +124,7 @@
      *     temporary: whether the outcome says nothing about the name, so that it may be another one later
      */
     Dns.lookup = function (name, type, options) {
-        var found = host.wait('dns.lookup', String(name), kindOf(type), seconds(options)), list = records(found[3]), data = [];
+        var found = host.wait(['dns.lookup', String(name), kindOf(type), seconds(options)]), list = records(found[3]), data = [];
         for (var i = 0; i < list.length; i++) {
             data[i] = list[i].data;
         }
@@ -160,7 +160,7 @@
      *     name: the verified one
      */
     Dns.iprev = function (addr) {
-        var found = host.wait('dns.iprev', String(addr));
+        var found = host.wait(['dns.iprev', String(addr)]);
         return { result: found[0], name: found[1], names: found[2] };
     };
 

@@ -90,10 +90,10 @@
     Dnsbl.prototype.check = function (subjects) {
         var zones = this.zones, judged = zones.some(function (zone) { return typeof zone.callback === 'function'; }),
             found, result, score = 0;
-        found = host.wait('dnsbl.check', (Array.isArray(subjects) ? subjects : [subjects]).map(String),
+        found = host.wait(['dnsbl.check', (Array.isArray(subjects) ? subjects : [subjects]).map(String),
             zones.map(function (zone) {
                 return [zone.zone, zone.weight, zone.allow, zone.ranges, zone.mask, zone.domains];
-            }), judged ? null : this.threshold, this.timeout);
+            }), judged ? null : this.threshold, this.timeout]);
         result = {
             listed: false, score: found[0], allowed: found[1],
             hits: found[2].map(function (hit) {

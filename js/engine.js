@@ -11,7 +11,8 @@
 (function (host, global) {
     'use strict';
 
-    var Thread = Duktape.Thread, yieldTo = Thread.yield, resume = host.resume, takeResponse = host.takeResponse;
+    var Thread = Duktape.Thread, yieldTo = Thread.yield, resume = Thread.resume, takeResponse = host.takeResponse,
+        plainResponse = host.plainResponse, makePath = host.makePath;
     var thread = null;          // the coroutine; null: make one
     var server = null;          // the SmtpServer instance of this connection
     var NO_OPINION = [0];
@@ -21,16 +22,12 @@
         server.recipients = [];
     }
 
-    function makePath(parts) {
-        return host.fillPath(new global.SmtpPath(), parts);
-    }
-
     function succeeded(response) {
         return response[0] >= 200 && response[0] < 400;
     }
 
     function answered(name, value) {
-        var response = takeResponse(name, value);
+        var response = plainResponse(value) || takeResponse(name, value);
         server.disconnect = response[1];
         return response;
     }
@@ -59,7 +56,7 @@
 
     /* What smtpData returned: one response, an array with one for each recipient, or one with such an array in it. */
     function messageAnswered(value) {
-        var list = Array.isArray(value) ? value : value && Array.isArray(value.recipients) ? value.recipients : null,
+        var list = Array.isArray(value) ? value : value && value.recipients && Array.isArray(value.recipients) ? value.recipients : null,
             each, one, accepted;
         if (list === null) {
             return answered('smtpData', value);
@@ -143,7 +140,7 @@
     }
 
     function perform(job) {
-        var name = job[0], method = server[name], response, path;
+        var name = job[0], instance = server, method = instance[name], response, path;
         if (typeof method !== 'function') {
             if (name in SmtpServerDefaults) {
                 throw new TypeError('SmtpServer.prototype.' + name + ' is not a function');
@@ -151,32 +148,32 @@
             return NO_OPINION;
         }
         switch (name) {
-        case 'smtpInit':
-            return answered(name, method.call(server));
-        case 'smtpHelo':
-        case 'smtpEhlo':
-            response = answered(name, method.call(server, job[1]));
-            if (succeeded(response)) {
-                server.clientname = job[1];
-                server.proto = name === 'smtpEhlo' ? 'ESMTP' : 'SMTP';
-                resetTransaction();
-            }
-            return response;
         case 'smtpMail':
             path = makePath(job[1]);
-            response = answered(name, method.call(server, path));
+            response = answered(name, method.call(instance, path));
             if (succeeded(response)) {
-                server.sender = path;
+                instance.sender = path;
             }
             return response;
         case 'smtpRcpt':
             path = makePath(job[1]);
-            response = answered(name, method.call(server, path));
+            response = answered(name, method.call(instance, path));
             if (succeeded(response)) {
-                if (!Array.isArray(server.recipients)) {
-                    server.recipients = [];
+                if (!Array.isArray(instance.recipients)) {
+                    instance.recipients = [];
                 }
-                server.recipients[server.recipients.length] = path;
+                instance.recipients[instance.recipients.length] = path;
+            }
+            return response;
+        case 'smtpInit':
+            return answered(name, method.call(instance));
+        case 'smtpHelo':
+        case 'smtpEhlo':
+            response = answered(name, method.call(instance, job[1]));
+            if (succeeded(response)) {
+                instance.clientname = job[1];
+                instance.proto = name === 'smtpEhlo' ? 'ESMTP' : 'SMTP';
+                resetTransaction();
             }
             return response;
         case 'smtpData':
@@ -223,41 +220,50 @@
         }
     }
 
-    function go(answer, failed) {
-        var mine = thread;
-        try {
-            return resume(mine, answer, failed);
-        } catch (thrown) {          // the coroutine ended with it
-            host.coroutine(null);
-            thread = null;
-            host.rethrowing = true;
-            throw thrown;
-        }
+    /* The coroutine has ended, with what was thrown. */
+    function ended() {
+        host.coroutine(null);
+        thread = null;
+        host.rethrowing = true;
     }
 
     host.entries(
         /* 0 open: the instance of this connection */
         function open(remoteAddr, remotePort, sessionId) {
             server = new global.SmtpServer(remoteAddr, remotePort);
-            Object.defineProperty(server, 'sessionId', {value: sessionId, configurable: true});
+            host.own(server, 'sessionId', sessionId, 4);
         },
         /* 1 start: run a handler */
         function start(job) {
             host.thrownAt = null;
-            host.rethrowing = false;
             if (thread === null) {
                 thread = new Thread(loop);
                 host.coroutine(thread);
             }
-            return go(job, null);
+            try {
+                return resume(thread, job);
+            } catch (thrown) {
+                ended();
+                throw thrown;
+            }
         },
         /* 2 resume: the operation has its answer */
         function answer(value) {
-            return go(value, null);
+            try {
+                return resume(thread, value);
+            } catch (thrown) {
+                ended();
+                throw thrown;
+            }
         },
         /* 3 fail: the operation has failed: [class, message, code or null] */
         function fail(failed) {
-            return go(undefined, failed);
+            try {
+                return host.resume(thread, undefined, failed);
+            } catch (thrown) {
+                ended();
+                throw thrown;
+            }
         },
         /* 4 abandon: forget the running handler, which has no time left or will not be answered */
         function abandon(name) {

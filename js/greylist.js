@@ -92,7 +92,7 @@
     /* Why a client that nobody knows passes all the same, or null. Asked last: this may ask the DNS. */
     function exempt(list, client) {
         var found;
-        if (list.spf && host.wait('spf.check', client.address, client.sender, client.helo, false)[0] === 'pass') {
+        if (list.spf && host.wait(['spf.check', client.address, client.sender, client.helo, false])[0] === 'pass') {
             return 'spf';
         }
         if (list.allowLists !== null && list.allowLists.check(client.address).allowed) {

@@ -79,15 +79,37 @@
         this.parts = parts;
     };
 
+    /* A field that came with the message; a constructor as quick as can be. */
+    function Arrived(name, parts, place) {
+        this.name = name;
+        this.parts = parts;
+        this[PLACE] = place;
+    }
+    Arrived.prototype = SmtpHeader.prototype;
+
+    /* Whether nobody has put another class in the place of ours. */
+    function isOurs() {
+        return global.SmtpHeader === SmtpHeader && SmtpHeader.prototype === Arrived.prototype;
+    }
+
     /** For the engine: the SmtpHeader array of a message from [name, parts, name, parts, …]. */
     host.makeHeaders = function (list) {
-        var headers = [], Header = global.SmtpHeader, i, header;
-        for (i = 0; i < list.length; i += 2) {
-            header = new Header(list[i], list[i + 1]);
-            header[PLACE] = i >> 1;
-            headers[i >> 1] = header;
+        var headers = [], ours = isOurs(), n = list.length >> 1, i, header;
+        for (i = 0; i < n; i++) {
+            if (ours) {
+                headers[i] = new Arrived(list[2 * i], list[2 * i + 1], i);
+            } else {
+                header = new global.SmtpHeader(list[2 * i], list[2 * i + 1]);
+                header[PLACE] = i;
+                headers[i] = header;
+            }
         }
         return headers;
+    };
+
+    /** For the library: a header of these parts. */
+    host.newHeader = function (name, parts) {
+        return isOurs() ? new Arrived(name, parts, -1) : new global.SmtpHeader(name, parts);
     };
 
     /** smtpData(null, null) says that there is no message: passing that on would make an empty one. */
@@ -97,23 +119,36 @@
         }
     };
 
-    /** What goes to the program for the headers of an outgoing message: [place or -1, text, …]. */
+    /* The text of headers[i] as it goes out. */
+    function written(header, i) {
+        if (header === null || header === undefined) {
+            throw new TypeError('headers[' + i + '] is ' + header + '; it must be an SmtpHeader or a text');
+        }
+        if (typeof header.name === 'string' && header.name.indexOf(':') >= 0) {
+            throw new TypeError('headers[' + i + "] has a colon in its name: '" + header.name + "'");
+        }
+        return String(header);
+    }
+
+    var outgoing = host.outgoing, toText = SmtpHeader.prototype.toString;
+
+    /**
+     * What goes to the program for the headers of an outgoing message: [place or -1, text, …]. The text is null for a field
+     * that is as it came, which is most of them: they are not written anew.
+     */
     host.outgoingHeaders = function (headers) {
         var list = [], i, header, place;
         if (headers === null || headers === undefined) {
             return list;
         }
+        if (Array.isArray(headers)) {
+            return outgoing(headers, PLACE, toText, written);
+        }
         for (i = 0; i < headers.length; i++) {
             header = headers[i];
-            if (header === null || header === undefined) {
-                throw new TypeError('headers[' + i + '] is ' + header + '; it must be an SmtpHeader or a text');
-            }
-            if (typeof header.name === 'string' && header.name.indexOf(':') >= 0) {
-                throw new TypeError('headers[' + i + "] has a colon in its name: '" + header.name + "'");
-            }
+            list[2 * i + 1] = written(header, i);
             place = header[PLACE];
             list[2 * i] = place === undefined ? -1 : place;
-            list[2 * i + 1] = String(header);
         }
         return list;
     };

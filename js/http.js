@@ -61,10 +61,10 @@
                     headers.push('Content-Type', 'application/json');
                 }
             }
-            found = host.wait('http.request', String(method).toUpperCase(), String(url), headers, body === undefined ? null : body,
+            found = host.wait(['http.request', String(method).toUpperCase(), String(url), headers, body === undefined ? null : body,
                 options.redirects === undefined ? 0 : +options.redirects, options.limit === undefined ? 1048576 : +options.limit,
                 [options.ca === undefined ? null : String(options.ca), options.verify !== false, !!options.publicOnly],
-                host.secondsOf(options), host.awayOf(options));
+                host.secondsOf(options), host.awayOf(options)]);
             return found === null ? null : new Answer(found);
         }
     };

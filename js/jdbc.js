@@ -117,7 +117,7 @@
         var handle = this.handle;
         this.handle = 0;
         if (handle) {
-            host.wait('sql.end', handle, false, 0, 'throw');
+            host.wait(['sql.end', handle, false, 0, 'throw']);
         }
     };
 

@@ -21,8 +21,8 @@
      */
     Maildir.prototype.deliver = function (headers, body, folder) {
         host.needMessage('deliver', headers, body);
-        return host.wait('maildir.deliver', this.path, host.outgoingHeaders(headers), host.bodyReference(body),
-            folder === undefined || folder === null ? null : String(folder));
+        return host.wait(['maildir.deliver', this.path, host.outgoingHeaders(headers), host.bodyReference(body),
+            folder === undefined || folder === null ? null : String(folder)]);
     };
 
     global.Maildir = Maildir;

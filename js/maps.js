@@ -13,7 +13,7 @@
 
     /** The value behind an entry: "" where it has none, null where there is no entry. */
     MapFile.prototype.get = function (key) {
-        return host.wait('map.find', this.path, String(key), this.away);
+        return host.wait(['map.find', this.path, String(key), this.away]);
     };
 
     /** Whether there is an entry. */

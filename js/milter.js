@@ -101,8 +101,8 @@
         if (!server.sender) {
             throw new TypeError('check: the session has no transaction');
         }
-        row = host.wait('milter.check', this.host, this.port, factsOf(server, this[MACROS]), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
+        row = host.wait(['milter.check', this.host, this.port, factsOf(server, this[MACROS]), host.outgoingHeaders(headers),
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (row === null) {
             return null;
         }

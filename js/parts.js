@@ -77,15 +77,15 @@
 
     /** Octets of its decoded content, as SmtpBody.read gives them. Waits. */
     SmtpPart.prototype.read = function (offset, count) {
-        return host.wait('mime.read', host.bodyReference(this.body), this.number, offset === undefined ? 0 : Math.floor(offset),
-            count === undefined ? TEXT : Math.floor(count));
+        return host.wait(['mime.read', host.bodyReference(this.body), this.number, offset === undefined ? 0 : Math.floor(offset),
+            count === undefined ? TEXT : Math.floor(count)]);
     };
 
     /* Calls visit(text) with each piece of a part's text until it gives something that is not undefined. */
     function eachPiece(part, size, visit) {
         var handle = host.bodyReference(part.body), cursor = 0, answer, result;
         do {
-            answer = host.wait('mime.text', handle, part.number, cursor, size);
+            answer = host.wait(['mime.text', handle, part.number, cursor, size]);
             cursor = answer[1];
             result = visit(answer[0]);
         } while (result === undefined && cursor !== 0);
@@ -166,7 +166,7 @@
         } else if (this[PARTS] !== undefined) {
             return this[PARTS];
         }
-        answer = host.wait('mime.parts', host.bodyReference(this), lines);
+        answer = host.wait(['mime.parts', host.bodyReference(this), lines]);
         for (i = 0; i < answer[0].length; i++) {
             parts[i] = new SmtpPart(this, i, answer[0][i], parts);
         }
@@ -187,7 +187,7 @@
      */
     Body.prototype.links = function (limit) {
         this.parts();
-        return host.wait('mime.links', host.bodyReference(this), limit === undefined ? 100 : Math.floor(limit));
+        return host.wait(['mime.links', host.bodyReference(this), limit === undefined ? 100 : Math.floor(limit)]);
     };
 
     /**
@@ -224,7 +224,7 @@
         if (!Array.isArray(headers)) {
             throw new TypeError('edited: the headers of the message are needed');
         }
-        answer = host.wait('mime.edit', host.bodyReference(this), changes);
+        answer = host.wait(['mime.edit', host.bodyReference(this), changes]);
         gone = answer[3];
         for (i = headers.length - 1; i >= 0 && gone.length; i--) {
             if (gone.indexOf(String(headers[i].name).toLowerCase()) >= 0) {

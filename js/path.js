@@ -32,7 +32,24 @@
         path.params = params;
         return path;
     }
-    host.fillPath = fill;
+
+    /* A path of a command; a constructor as quick as can be. */
+    function Given(parts) {
+        var list = parts[3], params = {}, i;
+        this.domains = parts[2];
+        this.mailbox = {local: parts[0], domain: parts[1]};
+        this.params = params;
+        for (i = 0; i < list.length; i += 2) {
+            params[list[i]] = list[i + 1] === null ? true : list[i + 1];
+        }
+    }
+    Given.prototype = SmtpPath.prototype;
+
+    /** For the engine: the SmtpPath of what the parser gives. */
+    host.makePath = function (parts) {
+        return global.SmtpPath === SmtpPath && SmtpPath.prototype === Given.prototype ? new Given(parts) :
+            fill(new global.SmtpPath(), parts);
+    };
 
     /**
      * Takes `text` apart: `<local@domain>`, `<>`, `<postmaster>`, `<@route:local@domain>`.
@@ -51,18 +68,18 @@
 
     /** @returns {string} the path in angle brackets, without parameters */
     SmtpPath.prototype.toString = function () {
-        var text = '<', i;
-        for (i = 0; i < this.domains.length; i++) {
+        var text = '<', mailbox = this.mailbox, local = mailbox.local, domain = mailbox.domain, n = this.domains.length, i;
+        for (i = 0; i < n; i++) {
             text += (i ? ',@' : '@') + this.domains[i];
         }
-        if (i) {
+        if (n) {
             text += ':';
         }
-        if (this.mailbox.local !== null && this.mailbox.local !== undefined) {
-            text += this.mailbox.local;
+        if (local !== null && local !== undefined) {
+            text += local;
         }
-        if (this.mailbox.domain !== null && this.mailbox.domain !== undefined) {
-            text += '@' + this.mailbox.domain;
+        if (domain !== null && domain !== undefined) {
+            text += '@' + domain;
         }
         return text + '>';
     };

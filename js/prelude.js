@@ -1,7 +1,7 @@
 /*
  * First of the library: how a policy waits, and the iteration methods that may wait.
  *
- * `host.wait(name, …)` hands an operation to the program and gives its answer back, as if it were a call.
+ * `host.wait([name, …])` hands an operation to the program and gives its answer back, as if it were a call.
  * The engine cannot suspend a native function, so those built-ins that call back into a policy (forEach,
  * map, filter, some, every, reduce, reduceRight, sort with a comparator, String.replace with a function)
  * are replaced here by JavaScript ones of the same behaviour (ECMA-262 5.1 §15.4.4, §15.5.4.11).
@@ -26,19 +26,16 @@
 
     /**
      * Performs an operation and waits for its answer.
-     * @param {string} name  operation, a row of the table of operations; its arguments follow
+     * @param {Array} request  [operation, argument, …]; the operation is a row of the table of operations
      * @returns the answer
      * @throws {Error} with the operation's message (and `code`, where there is one) when it fails
      */
-    host.wait = function (name) {
-        var request = [name], i, answer, failed;
-        for (i = 1; i < arguments.length; i++) {
-            request[i] = arguments[i];
-        }
+    host.wait = function (request) {
+        var answer, failed;
         try {
             answer = yieldTo(request);
         } catch (impossible) {
-            throw cannotWait(name);
+            throw cannotWait(request[0]);
         }
         if (failure !== null) {
             failed = new Error(failure[1]);
@@ -52,17 +49,23 @@
         return answer;
     };
 
-    /** For the engine alone: let the waiting coroutine `thread` go on with an answer or a failure. */
+    /** Let the waiting coroutine `thread` go on with an answer or a failure: [class, message, code or null]. */
     host.resume = function (thread, answer, failed) {
         failure = failed || null;
-        return resume(thread, answer);
+        try {
+            return resume(thread, answer);
+        } finally {
+            failure = null;     // also when it waited by a yield of its own, which takes no notice
+        }
     };
 
     /* What was thrown but is no Error carries no place. Remember the place of the last such throw, for the log. */
     host.thrownAt = null;
     host.rethrowing = false;
     Duktape.errThrow = function (thrown) {
-        if (!(thrown instanceof Error) && !host.rethrowing) {
+        if (host.rethrowing) {
+            host.rethrowing = false;
+        } else if (!(thrown instanceof Error)) {
             host.thrownAt = new Error('thrown').stack;
         }
         return thrown;

@@ -74,11 +74,11 @@
         if (i >= list.length) {
             list.unshift(-1, String(server.receivedHeader()));
         }
-        return host.wait('quarantine.hold', this.directory, list, host.bodyReference(body), row(server.sender),
+        return host.wait(['quarantine.hold', this.directory, list, host.bodyReference(body), row(server.sender),
             recipients.map(row), [String(server.remoteAddr), server.clientname === null ? null : String(server.clientname),
                 server.authenticated ? String(server.authenticated) : null],
             options.reason === undefined || options.reason === null ? '' : String(options.reason), score,
-            symbolsOf(options.symbols));
+            symbolsOf(options.symbols)]);
     };
 
     global.Quarantine = Quarantine;

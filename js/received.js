@@ -24,8 +24,8 @@
      */
     SmtpServer.prototype.receivedHeader = function (id, recipient) {
         var told = this.xclient && this.xclient.NAME !== undefined,
-            name = told ? this.xclient.NAME : this.remoteAddr === 'local' ? null : host.wait('dns.reverse', this.remoteAddr);
-        return new global.SmtpHeader('Received', host.now('trace.received', String(this.hostname),
+            name = told ? this.xclient.NAME : this.remoteAddr === 'local' ? null : host.wait(['dns.reverse', this.remoteAddr]);
+        return host.newHeader('Received', host.now('trace.received', String(this.hostname),
             this.clientname === null ? null : String(this.clientname), name === null ? null : String(name),
             String(this.remoteAddr), withWhat(this, this.tls), id === undefined || id === null ? this.sessionId : String(id),
             recipient === undefined || recipient === null ? null : String(recipient)));

@@ -9,22 +9,19 @@
      * @param {string|string[]} message  the text; an array, or line feeds in it, give several lines
      * @param {boolean} [disconnect=false]  close the connection after this reply (only a real true counts)
      */
-    function SmtpResponse(code, message, disconnect) {
-        if (arguments.length < 2) {
-            throw new Error('Invalid argument: new SmtpResponse(code, message[, disconnect])');
-        }
-        this.code = code | 0;
-        this.message = Array.isArray(message) ? message : String(message);
-        this.disconnect = disconnect === true;
-    }
+    var SmtpResponse = host.SmtpResponse;           // written in C: every reply is one
+
+    SmtpResponse.prototype = {};
+    host.own(SmtpResponse.prototype, 'constructor', SmtpResponse, 5);
+    Object.defineProperty(SmtpResponse, 'length', {value: 3});
+    Object.defineProperty(SmtpResponse, 'name', {value: 'SmtpResponse'});
 
     var RECEIVED = Symbol('from a next hop');
 
-    /** For SmtpClient: a reply that came from a next hop, which may be without text (a bare "250"). */
-    host.markReceived = function (response) {
-        response[RECEIVED] = true;
-        return response;
-    };
+    /** For SmtpClient: marks a reply that came from a next hop, which may be without text (a bare "250"). */
+    host.RECEIVED = RECEIVED;
+
+    var plainResponse = host.plainResponse;         // nearly every response; it says undefined to others
 
     function noText(value, message) {
         return message === undefined || message === null || message === '' ||
@@ -41,7 +38,10 @@
      * @throws {TypeError} that says what is wrong with it
      */
     host.takeResponse = function (handler, value) {
-        var code, message, result, line, lines, i, k;
+        var result = plainResponse(value), code, message, line, lines, i, k;
+        if (result !== undefined) {
+            return result;
+        }
         if (value === null || (typeof value !== 'object' && typeof value !== 'function')) {
             throw wrong(handler, 'returned ' + (typeof value === 'string' ? 'a string' : String(value)));
         }

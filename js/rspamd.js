@@ -77,8 +77,8 @@
     Rspamd.prototype.check = function (server, headers, body) {
         var said;
         host.needMessage('check', headers, body);
-        said = host.wait('rspamd.check', this.host, this.port, factsOf(server).concat(this[FACTS]), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
+        said = host.wait(['rspamd.check', this.host, this.port, factsOf(server).concat(this[FACTS]), host.outgoingHeaders(headers),
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (said === null) {
             return null;
         }

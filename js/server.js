@@ -83,7 +83,7 @@
 
     /** Waits. False, at once, when as many sessions as the limit `tarpits` allows are kept waiting already. */
     SmtpServer.prototype.pause = function (seconds) {
-        return host.wait('session.pause', Number(seconds));
+        return host.wait(['session.pause', Number(seconds)]);
     };
 
     /** From now on every reply comes so many seconds later, if the tarpit has room; 0: no longer. */

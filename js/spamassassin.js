@@ -38,8 +38,8 @@
     SpamAssassin.prototype.scan = function (headers, body) {
         var row, verdict, six, tests;
         host.needMessage('scan', headers, body);
-        row = host.wait('spamassassin.scan', this.host, this.port, user(this), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
+        row = host.wait(['spamassassin.scan', this.host, this.port, user(this), host.outgoingHeaders(headers),
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (row === null) {
             return null;
         }
@@ -83,8 +83,8 @@
     SpamAssassin.prototype.modify = function (headers, body) {
         var row;
         host.needMessage('modify', headers, body);
-        row = host.wait('spamassassin.modify', this.host, this.port, user(this), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]);
+        row = host.wait(['spamassassin.modify', this.host, this.port, user(this), host.outgoingHeaders(headers),
+            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (row === null) {
             return null;
         }

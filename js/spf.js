@@ -52,7 +52,7 @@
     }
 
     function check(address, sender, helo, lax) {
-        var found = host.wait('spf.check', address, sender, helo, lax);
+        var found = host.wait(['spf.check', address, sender, helo, lax]);
         return {
             result: found[0], identity: found[1], domain: found[2], mechanism: found[3], explanation: found[4],
             problem: found[5], header: found[6], comment: found[7]

@@ -49,7 +49,7 @@
     /* The number of a new transaction; null when the database is away and that is accepted. */
     function begin(database) {
         try {
-            return host.wait('sql.begin', database.where, database.seconds, database.away);
+            return host.wait(['sql.begin', database.where, database.seconds, database.away]);
         } catch (error) {
             throw named(error);
         }
@@ -57,7 +57,7 @@
 
     function commit(database, handle) {
         try {
-            return host.wait('sql.end', handle, true, database.seconds, database.away);
+            return host.wait(['sql.end', handle, true, database.seconds, database.away]);
         } catch (error) {
             throw named(error);
         }
@@ -67,8 +67,8 @@
     function run(database, handle, text, values, keys) {
         var result, dates, i, k;
         try {
-            result = host.wait('sql.run', database.where, handle, String(text), parameters(values), keys, database.seconds,
-                database.away);
+            result = host.wait(['sql.run', database.where, handle, String(text), parameters(values), keys, database.seconds,
+                database.away]);
         } catch (error) {
             throw named(error);
         }
@@ -161,7 +161,7 @@
         try {
             value = work.call(undefined, transaction);
         } catch (error) {
-            host.wait('sql.end', handle, false, 0, 'throw');
+            host.wait(['sql.end', handle, false, 0, 'throw']);
             throw error;
         }
         return commit(this, handle) === null ? null : value;

@@ -14,7 +14,7 @@
     }
 
     function perform(store, verb, key, more) {
-        return host.wait('store.perform', store.url, verb, store.prefix + key, more, store.seconds, store.away);
+        return host.wait(['store.perform', store.url, verb, store.prefix + key, more, store.seconds, store.away]);
     }
 
     /**

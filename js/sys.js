@@ -45,7 +45,7 @@
      * @throws {Error} when the system does not know that kind of hash
      */
     Sys.verifyPassword = function (password, hashed) {
-        return host.wait('password.verify', String(password), String(hashed));
+        return host.wait(['password.verify', String(password), String(hashed)]);
     };
 
     /**

@@ -74,7 +74,7 @@
             while (left > 0) {
                 answers = requests;
                 requests = [];
-                answers = host.wait('together.next', group, answers);
+                answers = host.wait(['together.next', group, answers]);
                 for (i = 0; i < answers.length; i++) {
                     answer = answers[i];
                     go(answer[0], answer[1], answer[2]);

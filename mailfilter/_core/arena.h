@@ -39,6 +39,7 @@ typedef struct arena {
     void *context;              /* the heap's first duk_context, inside the region */
     void *coroutine;            /* the duk_context that handlers run in, inside the region; NULL: none */
     void *entries[8];           /* functions of the library that the host calls, inside the region */
+    void *names[8];             /* texts of the heap, inside the region: names of properties that the host looks up */
     void *free_list[ARENA_CLASSES];
 } arena;
 

@@ -39,6 +39,7 @@ enum {
     DUK_COMPILE_FILENAME_GIVEN = 1,       /* one argument on the stack: the file name */
     DUK_COMPILE_EVAL = 1 << 3, DUK_COMPILE_SAFE = 1 << 7, DUK_COMPILE_NOSOURCE = 1 << 9,
     DUK_UINT8ARRAY = 4,
+    DUK_DEFPROP_HAVE_ALL = 0xF << 8,      /* a value and all three attributes, which are its lowest bits */
     DUK_GC_COMPACT = 1,                   /* objects give back room for properties that they do not have */
     DUK_ERROR_PLAIN = 1,
     DUK_ERROR_TYPE = 6,
@@ -77,6 +78,7 @@ enum {
     F(push_c_function, int, (duk_context *, duk_function, int)) \
     F(push_global_object, void, (duk_context *)) \
     F(push_heap_stash, void, (duk_context *)) \
+    F(push_this, void, (duk_context *)) \
     F(push_heapptr, int, (duk_context *, void *)) \
     F(get_heapptr, void *, (duk_context *, int)) \
     F(get_type, int, (duk_context *, int)) \
@@ -87,6 +89,9 @@ enum {
     F(get_error_code, int, (duk_context *, int)) \
     F(get_boolean, unsigned, (duk_context *, int)) \
     F(get_number, double, (duk_context *, int)) \
+    F(to_int32, int, (duk_context *, int)) \
+    F(to_boolean, unsigned, (duk_context *, int)) \
+    F(to_lstring, const char *, (duk_context *, int, size_t *)) \
     F(get_int, int, (duk_context *, int)) \
     F(get_lstring, const char *, (duk_context *, int, size_t *)) \
     F(get_string, const char *, (duk_context *, int)) \
@@ -95,6 +100,9 @@ enum {
     F(safe_to_lstring, const char *, (duk_context *, int, size_t *)) \
     F(get_prop_string, unsigned, (duk_context *, int, const char *)) \
     F(get_prop_index, unsigned, (duk_context *, int, unsigned)) \
+    F(get_prop_heapptr, unsigned, (duk_context *, int, void *)) \
+    F(put_prop_heapptr, unsigned, (duk_context *, int, void *)) \
+    F(def_prop, void, (duk_context *, int, unsigned)) \
     F(get_global_string, unsigned, (duk_context *, const char *)) \
     F(put_prop_string, unsigned, (duk_context *, int, const char *)) \
     F(put_prop_lstring, unsigned, (duk_context *, int, const char *, size_t)) \

@@ -1,5 +1,6 @@
 /* Enters JavaScript under protection; see duk_step.h. */
 #include "duk_step.h"
+#include "duk_library.h"
 #include "watch.h"
 
 #include <setjmp.h>
@@ -114,6 +115,7 @@ static duk_ret protected_setup(duk_context *ctx, void *udata) {
     duk.put_prop_string(ctx, -2, "entries");
     duk.push_c_function(ctx, native_coroutine, 1);
     duk.put_prop_string(ctx, -2, "coroutine");
+    library_begin(ctx, region_of(ctx));
     duk.put_global_string(ctx, "host");
     return 0;
 }

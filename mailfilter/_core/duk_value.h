@@ -49,6 +49,7 @@ typedef struct duk_frame {
  * never drops what the outer one is still building. */
 typedef struct duk_host {
     void *owner;                        /* the Heap object (borrowed; it owns this struct) */
+    PyObject *arrived;                  /* the header section of the running message, a list of name, [part, …], …; or NULL */
     unsigned depth;                     /* the frame in use; 0: the call from outside */
     duk_frame *frames;                  /* HOST_NESTING_LIMIT + 1 of them while JavaScript runs, on the C stack: an idle
                                          * heap has none */

@@ -24,6 +24,7 @@ cdef extern from "arena.h" nogil:
 cdef extern from "duk_value.h":
     ctypedef struct duk_host:
         void *owner
+        PyObject *arrived
     void duk_host_leave(duk_host *host)
     PyObject *value_undefined
 

@@ -17,6 +17,7 @@ cdef class Heap:
     cdef arena *region
     cdef duk_host host
     cdef object answer              # callable(name, *arguments) for host.now, or None
+    cdef list headers               # what host.arrived points to
     cdef object interruption        # what ended an answer beyond an error, until JavaScript has been left; or None
     cdef Image origin               # what it was copied from, or None
     cdef remains kept               # of a sleeping heap
@@ -31,3 +32,4 @@ cdef class Heap:
     cdef object _leave(self, int status, PyObject *result, unsigned budget_ms)
     cpdef close(self)
     cpdef wake(self)
+    cpdef arrived(self, list headers)

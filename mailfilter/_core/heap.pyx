@@ -217,6 +217,7 @@ cdef class Heap:
             else:
                 c.arena_close(self.region)
             self.region = NULL
+            self.arrived(None)
             self.answer = None      # it may lead back to who holds this heap
 
     def sleep(self):
@@ -352,6 +353,17 @@ cdef class Heap:
             self.running = True
             c.step_collect(self.region, DEFAULT_LOAD_MS)
             self.running = False
+
+    cpdef arrived(self, list headers):
+        """The header section of the message that handlers are asked about now, [name, [part, …], …] of bytes as it is given
+        to smtpData; None when there is none any more. What of it leaves unchanged is not written anew. Not to be changed
+        meanwhile."""
+        if self.running:
+            raise RuntimeError("JavaScript is running in this heap")
+        if headers is not None and len(headers) % 2:
+            raise ValueError("names and parts come in pairs")
+        self.headers = headers
+        self.host.arrived = <PyObject *>headers if headers is not None else NULL
 
     def allow(self, unsigned slice_ms):
         """Let one call take at most `slice_ms` milliseconds of CPU (default DEFAULT_SLICE_MS)."""

@@ -113,6 +113,8 @@ class Driver:
                 self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
                 if self._told:
                     self._heap.call(engine.TELL, self._told)
+            if handler == "smtpData" and arguments:
+                self._heap.arrived(arguments[0])
             result = self._heap.call(engine.START, (handler, *arguments))
         except (ScriptError, HeapDead, PolicyError, MemoryError) as error:
             return self._faulted(error)
@@ -212,6 +214,8 @@ class Driver:
         done(outcome)
 
     def _end(self):
+        if self.handler == "smtpData" and self._heap is not None:
+            self._heap.arrived(None)
         self.handler = None
         if self._timer is not None:
             self._timer.cancel()

@@ -17,7 +17,8 @@ __all__ = ["from_dead_heap", "from_script_error"]
 # looked at, and each pattern takes a time that grows with the text as the text does.
 _MESSAGE_CHARS = 4096
 _FRAMES, _FRAME_CHARS = 50, 1000
-_FRAME = re.compile(r"\s+at ([^(]*?) ?\((.+):(\d{1,9})\)[^)]*$")
+# The library's constructor that is written in C, or a function of JavaScript.
+_FRAME = re.compile(r"\s+at (?:(SmtpResponse) \(\) native|([^(]*?) ?\((.+):(\d{1,9})\))[^)]*$")
 _UNKNOWN = re.compile(r"identifier '([^']+)' undefined")
 # The engine sometimes tells the line of a statement before; so many are looked through for the words of the message.
 _LATE = 3
@@ -102,10 +103,10 @@ def _frames(programs, stack):
     lines = (stack or "")[:_FRAMES * _FRAME_CHARS].split("\n", _FRAMES)
     for found in map(_FRAME.match, [line for line in lines[:_FRAMES] if len(line) <= _FRAME_CHARS]):
         if found:
-            name, file, line = found.groups()
+            in_c, name, file, line = found.groups()
             if file in programs:
                 yield programs[file], int(line), callee
-            callee = name
+            callee = in_c or name
 
 
 def _found(programs, error, stack, message):

@@ -40,7 +40,7 @@ _OPTIONAL = {
     "uvloop": "the event loop that connections are served with",
 }
 
-_OPERATION = re.compile(r"host\.(?:wait|now)\('([a-z]+\.[a-z]+)'")
+_OPERATION = re.compile(r"host\.(?:wait\(\[|now\()'([a-z]+\.[a-z]+)'")
 _DEFINITION = re.compile(
     r"(?:^|[\s;(])(?:(?P<owner>[A-Z]\w*)(?:\.prototype)?\.(?P<member>\w+) = function|"
     r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)")

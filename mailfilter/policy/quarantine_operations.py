@@ -54,9 +54,9 @@ def _path(row):
                                                  for name, value in named.items()}}
 
 
-def _subject(pairs):
-    for _place, text in pairs:
-        name, colon, value = _plain(text).partition(":")
+def _subject(fields):
+    for field in fields:
+        name, colon, value = _plain(field).partition(":")
         if colon and name.strip().lower() == "subject":
             value = " ".join(value.split())
             return decoded(value)[:REASON_CHARS]
@@ -77,7 +77,7 @@ def hold(context, waiting, directory, headers, body, sender, recipients, client,
     address, hello, authenticated = client
     envelope = {
         "session": context.session_id, "client": {"address": address, "hello": hello, "authenticated": authenticated},
-        "sender": _path(sender), "recipients": [_path(row) for row in recipients], "subject": _subject(pairs),
+        "sender": _path(sender), "recipients": [_path(row) for row in recipients], "subject": _subject(message.outgoing(pairs)),
         "reason": _plain(reason)[:REASON_CHARS], "score": score,
         "symbols": [_plain(symbol)[:REASON_CHARS] for symbol in symbols[:SYMBOLS]],
     }

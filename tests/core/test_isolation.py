@@ -93,7 +93,8 @@ SmtpServer.prototype.smtpNoop = function (what) {
     case 'survey':
         return new SmtpResponse(250, survey(Function('return this')()));
     case 'spoil':
-        return new SmtpResponse(250, spoil(Function('return this')()));
+        spoil(Function('return this')());
+        return new SmtpResponse(250, 'spoiled');
     case 'dirt':
         return new SmtpResponse(250, String(dirt()));
     case 'fill':
