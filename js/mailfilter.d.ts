@@ -1907,9 +1907,9 @@ declare var __dirname: string;
 /** What `require('mailfilter/policies/authenticate')` gives. */
 interface MailfilterAuthenticate {
     /** For smtpRcpt: what refuses a client whose address is listed, or null. Waits, once for a session. */
-    client(session: SmtpServer): SmtpResponse | null;
+    client(session: SmtpServer, findings?: MailfilterFindings): SmtpResponse | null;
     /** For smtpData, before anything else changes the headers: checks the message, and puts Authentication-Results in front. Waits. */
-    message(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody | string): {
+    message(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody | string, findings?: MailfilterFindings): {
         /** What refuses the message, or null. */
         response: SmtpResponse | null;
         /** Why it is not for the inbox, or null. */
@@ -1919,6 +1919,8 @@ interface MailfilterAuthenticate {
     };
     /** Whether a client is neither checked nor its mail changed. */
     trusts(session: SmtpServer): boolean;
+    /** Whether it is one of ours: by its address, by AUTH, or because the policy has set `exempt` on the session. */
+    knows(session: SmtpServer): boolean;
 }
 
 /** What `require('mailfilter/policies/junk')` gives. */
@@ -1936,9 +1938,9 @@ interface MailfilterSettings {
     /** A setting as words. */
     words(name: string, fallback: string): string[];
     /** A setting that is one of the words in `known`. */
-    choice(name: string, fallback: string, known: string[]): string;
+    choice<Word extends string>(name: string, fallback: string, known: Word[]): Word;
     /** The same for a text that was read already. */
-    chosen(name: string, text: string, known: string[]): string;
+    chosen<Word extends string>(name: string, text: string, known: Word[]): Word;
     /** A number that is `least` or more. */
     number(name: string, fallback: number, least: number): number;
     /** `host:port`, `[IPv6]:port` or `unix:/path`; null when it is empty. */
@@ -1948,13 +1950,49 @@ interface MailfilterSettings {
     /** What is done when a service is away. */
     away(name: string, fallback: string): 'tempfail' | 'accept';
     /** `reject`, `defer`, `quarantine`, `mark`, `none`, or a number of points. */
-    consequence(name: string, fallback: string | number): { what: string; points: number };
+    consequence(name: string, fallback: string | number): MailfilterConsequence;
     /** Whether it can have any effect. */
-    matters(consequence: { what: string; points: number }): boolean;
+    matters(consequence: MailfilterConsequence): boolean;
     /** Addresses and networks. */
     networks(name: string, fallback: string): { has(address: string): boolean };
     /** Blocklists with weights: `zen.example.org=2 other.example`. */
     zones(name: string, fallback: string, kind: { allow?: boolean; domains?: boolean }): { zone: string; weight: number; allow: boolean; domains: boolean }[];
+}
+
+/** What follows when a test finds something: `reject`, `defer`, `quarantine`, `mark`, `none`, or `points`. */
+interface MailfilterConsequence {
+    /** Which of them. */
+    what: string;
+    /** How many, where it is points. */
+    points: number;
+    /** Words for the client, of an entry in a map. */
+    text?: string;
+}
+
+/** What the tests of a message found: made by `new (require('mailfilter/policies/score').Findings)()`. */
+interface MailfilterFindings {
+    /** The sum. */
+    points: number;
+    /** What was found, in its order. */
+    tests: { name: string; what: string; points: number }[];
+    /** What refuses the message, of tests alone; see `refusal()`. */
+    response: SmtpResponse | null;
+    /** Whether a test has found something already. */
+    has(name: string): boolean;
+    /** A test has found something; `text` is that of the refusal: `5.7.1 ...`. The points count `factor` times. */
+    add(name: string, consequence: MailfilterConsequence, text: string, factor?: number): void;
+    /** A refusal in words of its own. */
+    refuse(name: string, response: SmtpResponse): void;
+    /** What refuses the message for what is known now, points included; or null. */
+    refusal(): SmtpResponse | null;
+    /** The reasons for quarantine, or null. */
+    quarantine(): string | null;
+    /** Whether the message is to be marked. */
+    isMarked(): boolean;
+    /** Writes what was found into the headers, at a place of them. */
+    stamp(headers: SmtpHeader[], at?: number): void;
+    /** In words. */
+    toString(): string;
 }
 
 /** What `require('mailfilter')` gives. */
@@ -2013,4 +2051,64 @@ declare module 'mailfilter/policies/settings' {
 declare module 'mailfilter/policies/proxy' {
     const nothing: {};
     export = nothing;
+}
+declare module 'mailfilter/policies/score' {
+    const score: { Findings: { new (): MailfilterFindings } };
+    export = score;
+}
+declare module 'mailfilter/policies/headers' {
+    const headers: {
+        /** Puts a word before the subject. */
+        mark(headers: SmtpHeader[], word: string): void;
+        /** Removes fields by name, from a place on. */
+        remove(headers: SmtpHeader[], names: string[], from?: number): void;
+    };
+    export = headers;
+}
+declare module 'mailfilter/policies/clients' {
+    const clients: {
+        /** What stands behind an entry of a map. */
+        wish(value: string | null): MailfilterConsequence | null;
+        /** Whether a client is one of ours, by settings or maps. Waits. */
+        knows(session: SmtpServer): boolean;
+        /** For smtpMail: what refuses too many messages, or null. Waits. */
+        tooMany(session: SmtpServer, path: SmtpPath): SmtpResponse | null;
+        /** For smtpRcpt, once for a transaction: client and sender. Waits. */
+        look(session: SmtpServer, domains: { has(name: string): boolean }, findings: MailfilterFindings): void;
+        /** For smtpRcpt: what puts a recipient off, or null. Waits. */
+        recipient(session: SmtpServer, path: SmtpPath, findings: MailfilterFindings): SmtpResponse | null;
+        /** Asks a client that nobody knows to come again; null: it may pass. Waits. */
+        greylisted(session: SmtpServer, path: SmtpPath): SmtpResponse | null;
+    };
+    export = clients;
+}
+declare module 'mailfilter/policies/content' {
+    const content: {
+        /** Whether there is nothing to do. */
+        idle: boolean;
+        /** Looks at a message, and gives the body that goes on. Waits. */
+        look(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody, findings: MailfilterFindings): SmtpBody;
+    };
+    export = content;
+}
+declare module 'mailfilter/policies/onward' {
+    const onward: {
+        /** Whether each user has a Maildir. */
+        perUser: boolean;
+        /** The reply to MAIL. Waits. */
+        mail(session: SmtpServer, path: SmtpPath): SmtpResponse;
+        /** The reply to RCPT. Waits. */
+        rcpt(session: SmtpServer, path: SmtpPath, user: string): SmtpResponse;
+        /** Begins a message with the next hop. Waits. */
+        begin(session: SmtpServer, how: string): SmtpResponse | null;
+        /** The message will not come. */
+        giveUp(session: SmtpServer): void;
+        /** Gives a message away, and gives the reply to it. Waits. */
+        message(session: SmtpServer, headers: SmtpHeader[], body: SmtpBody, findings: MailfilterFindings): SmtpResponse;
+        /** The reply to RSET. Waits. */
+        reset(session: SmtpServer): SmtpResponse;
+        /** The session is over. Waits. */
+        close(session: SmtpServer): void;
+    };
+    export = onward;
 }

@@ -18,13 +18,23 @@
  *         return new SmtpResponse(250, '2.0.0 Delivered');
  *     };
  *
- * Settings. An action is reject (550), quarantine (the message is marked and taken) or none (it is only told of):
+ * Settings. An action is reject (550), defer (450), quarantine (the message is marked and taken), mark, none (it is only told of),
+ * or a number of points for the message's score (see mailfilter/policies/score):
  *   authenticate   whether senders are checked at all (true)
  *   trustedClients   addresses and networks whose mail is neither checked nor changed (127.0.0.0/8 ::1)
  *   authservId   our name in Authentication-Results (that of the server)
  *   iprev   whether the client's name is looked up and verified (true)
  *   spfHelo   whether SPF of the name in HELO is checked, too (false)
- *   spfFail   action when SPF says fail, whatever DMARC says (none)
+ *   iprevFail   action when the client has no name that leads back to its address (none)
+ *   spfFail   action when SPF says fail, and DMARC does not pass (none)
+ *   spfSoftfail   the same for softfail (none)
+ *   spfNone   action when the sender's domain says nothing by SPF: none, neutral, permerror (none)
+ *   spfPass   action when SPF says pass: a number of points, negative ones speak for the message (none)
+ *   dkimFail   action when no signature is good, and there is one (none)
+ *   dkimNone   action when there is no signature (none)
+ *   dkimPass   as spfPass, for a good signature of whomever (none)
+ *   dmarcFail   action when DMARC fails and the owner of the domain wants nothing done (none)
+ *   dmarcPass   as spfPass (none)
  *   receivedSpf   whether a Received-SPF header is added (false)
  *   dnsbl   blocklists to ask about the client's address, as zen.example.org=2 with a weight after "=" (none)
  *   dnsblAllow   allow-lists: a client in one of them is on no blocklist (none)
@@ -32,8 +42,8 @@
  *   dnsblLinks   how many links of a message are asked about; 0: none (20)
  *   dnsblThreshold   the sum of weights from which a client or message is listed (1)
  *   dnsblTimeout   seconds for all lists together; a list without an answer lists nobody (3)
- *   dnsblAction   action when the client's address is listed (reject)
- *   dnsblDomainsAction   action when the sender's domain or a link is listed (reject)
+ *   dnsblAction   action when the client's address is listed; a number of points counts for each unit of weight (reject)
+ *   dnsblDomainsAction   the same when the sender's domain or a link is listed (reject)
  *   dmarcStandard   rfc9989 or rfc7489 (rfc9989)
  *   dmarcReject   action when the owner of the author's domain wants a message rejected (reject)
  *   dmarcQuarantine   action when the owner wants it in quarantine (quarantine)
@@ -42,104 +52,57 @@
  *   dmarcDatabase   file in which what DMARC said is kept for aggregate reports; empty: nowhere ()
  *   arcTrusted   domains whose ARC seals are believed: when all seals of a good chain are theirs, and the first of them saw
  *     DMARC pass, a message that fails DMARC is taken (none)
- *   quarantineHeader   header that a message in quarantine gets, with the reasons; empty: none (X-Quarantine)
  */
+var settings = require('mailfilter/policies/settings');
+var Findings = require('mailfilter/policies/score').Findings;
+
 var enabled = Sys.setting('authenticate', true);
-var trusted = networks('trustedClients', Sys.setting('trustedClients', '127.0.0.0/8 ::1'));
+var trusted = settings.networks('trustedClients', '127.0.0.0/8 ::1');
 var authservId = Sys.setting('authservId', '');
 var checksNames = Sys.setting('iprev', true);
 var checksHelo = Sys.setting('spfHelo', false);
-var spfFail = action('spfFail', Sys.setting('spfFail', 'none'));
 var receivedSpf = Sys.setting('receivedSpf', false);
 var threshold = Sys.setting('dnsblThreshold', 1);
 var timeout = Sys.setting('dnsblTimeout', 3);
-var addressZones = zones(Sys.setting('dnsbl', ''), {}).concat(zones(Sys.setting('dnsblAllow', ''), {allow: true}));
+var addressZones = settings.zones('dnsbl', '', {}).concat(settings.zones('dnsblAllow', '', {allow: true}));
 var addressLists = addressZones.length ? new Dnsbl(addressZones, {threshold: threshold, timeout: timeout}) : null;
-var domainZones = zones(Sys.setting('dnsblDomains', ''), {domains: true});
+var domainZones = settings.zones('dnsblDomains', '', {domains: true});
 var domainLists = domainZones.length ? new Dnsbl(domainZones, {threshold: threshold, timeout: timeout}) : null;
 var links = Sys.setting('dnsblLinks', 20);
-var dnsblAction = action('dnsblAction', Sys.setting('dnsblAction', 'reject'));
-var dnsblDomainsAction = action('dnsblDomainsAction', Sys.setting('dnsblDomainsAction', 'reject'));
-var standard = choice('dmarcStandard', Sys.setting('dmarcStandard', 'rfc9989'), ['rfc9989', 'rfc7489']);
-var wanted = {
-    none: 'none',
-    reject: action('dmarcReject', Sys.setting('dmarcReject', 'reject')),
-    quarantine: action('dmarcQuarantine', Sys.setting('dmarcQuarantine', 'quarantine'))
-};
-var dmarcAuthor = action('dmarcAuthor', Sys.setting('dmarcAuthor', 'reject'));
-var dmarcTemporary = choice('dmarcTemporary', Sys.setting('dmarcTemporary', 'defer'), ['defer', 'accept']);
+var standard = settings.choice('dmarcStandard', 'rfc9989', ['rfc9989', 'rfc7489']);
+var dmarcTemporary = settings.choice('dmarcTemporary', 'defer', ['defer', 'accept']);
 var database = Sys.setting('dmarcDatabase', '');
-var arcTrusted = words(Sys.setting('arcTrusted', '').toLowerCase());
-var quarantineHeader = Sys.setting('quarantineHeader', 'X-Quarantine');
+var arcTrusted = settings.split(Sys.setting('arcTrusted', '').toLowerCase());
 
-if (!/^[!-9;-~]*$/.test(quarantineHeader)) {
-    throw new Error("setting 'quarantineHeader' is '" + quarantineHeader + "', which is no name of a header");
-}
+/* What follows when a check finds something, by the check. */
+var action = {
+    iprev: settings.consequence('iprevFail', 'none'),
+    spfFail: settings.consequence('spfFail', 'none'),
+    spfSoftfail: settings.consequence('spfSoftfail', 'none'),
+    spfNone: settings.consequence('spfNone', 'none'),
+    spfPass: settings.consequence('spfPass', 'none'),
+    dkimFail: settings.consequence('dkimFail', 'none'),
+    dkimNone: settings.consequence('dkimNone', 'none'),
+    dkimPass: settings.consequence('dkimPass', 'none'),
+    dmarcFail: settings.consequence('dmarcFail', 'none'),
+    dmarcPass: settings.consequence('dmarcPass', 'none'),
+    dnsbl: settings.consequence('dnsblAction', 'reject'),
+    domains: settings.consequence('dnsblDomainsAction', 'reject'),
+    author: settings.consequence('dmarcAuthor', 'reject')
+};
+/* What is done for what the owner of the author's domain wants. */
+var wanted = {
+    reject: settings.consequence('dmarcReject', 'reject'),
+    quarantine: settings.consequence('dmarcQuarantine', 'quarantine')
+};
 
 var LINK_OCTETS = 65536;        /* of a body that are searched for links */
-
-/* -- settings -- */
-
-function words(text) {
-    return text.split(/[\s,]+/).filter(function (word) { return word !== ''; });
-}
-
-function choice(name, text, known) {
-    if (known.indexOf(text) < 0) {
-        throw new Error("setting '" + name + "' is '" + text + "'; it must be " + known.join(' or '));
-    }
-    return text;
-}
-
-function action(name, text) {
-    return choice(name, text, ['reject', 'quarantine', 'none']);
-}
-
-function zones(text, kind) {
-    return words(text).map(function (word) {
-        var parts = word.split('='), weight = parts.length > 1 ? Number(parts[1]) : 1;
-        if (parts.length > 2 || !(weight > 0)) {
-            throw new Error("'" + word + "' is no blocklist; write its domain, and if wanted a weight: zen.example.org=2");
-        }
-        return {zone: parts[0], weight: weight, allow: kind.allow === true, domains: kind.domains === true};
-    });
-}
-
-/* An address as a text of bits, with its version in front; null when it is none. */
-function bits(address) {
-    var name = Dns.revAddr(address), digits;
-    if (name === null) {
-        return null;
-    }
-    digits = name.split('.');
-    if (/in-addr\.arpa$/.test(name)) {
-        return '4' + digits.slice(0, 4).reverse().map(function (octet) { return (256 + +octet).toString(2).slice(1); }).join('');
-    }
-    return '6' + digits.slice(0, 32).reverse().map(function (nibble) {
-        return (16 + parseInt(nibble, 16)).toString(2).slice(1);
-    }).join('');
-}
-
-function networks(name, text) {
-    return words(text).map(function (network) {
-        var parts = network.split('/'), start = bits(parts[0]), length;
-        if (start !== null && parts.length < 3) {
-            length = parts.length > 1 && /^\d{1,3}$/.test(parts[1]) ? +parts[1] : parts.length > 1 ? -1 : start.length - 1;
-            if (length >= 0 && length < start.length) {
-                return start.slice(0, 1 + length);
-            }
-        }
-        throw new Error("setting '" + name + "': '" + network + "' is no address and no network, as 192.0.2.0/24");
-    });
-}
 
 /* -- what is known of a session -- */
 
 /* A client that comes over a UNIX socket, or has said who it is, is as good as one of ours. */
 function isTrusted(session) {
-    var address = session.remoteAddr === 'local' ? null : bits(session.remoteAddr);
-    return !enabled || address === null || !!session.authenticated ||
-        trusted.some(function (network) { return address.indexOf(network) === 0; });
+    return !enabled || exports.knows(session);
 }
 
 /* What has been found so far: of the client for the whole session, of the sender for the transaction. */
@@ -195,13 +158,16 @@ function listedBy(found) {
     }).join(', ');
 }
 
-function listedReply(session, found) {
-    return new SmtpResponse(550, '5.7.1 No mail from ' + session.remoteAddr + ': it is listed by ' + listedBy(found));
+function listed(session, found, findings) {
+    if (found && found.listed) {
+        findings.add('dnsbl', action.dnsbl, '5.7.1 No mail from ' + session.remoteAddr + ': it is listed by ' + listedBy(found),
+            found.score);
+    }
 }
 
-function spfReply(found) {
-    return new SmtpResponse(550, '5.7.23 The address of this client may not send for ' + found.domain +
-        (found.explanation === null ? '' : '; its owner says: ' + found.explanation));
+function spfText(found) {
+    return '5.7.23 The address of this client may not send for ' + found.domain +
+        (found.explanation === null ? '' : '; its owner says: ' + found.explanation);
 }
 
 /* RFC 8617 §7.2.1: what the first receiver of a message saw counts when all who handled it since are believed. */
@@ -221,56 +187,69 @@ function overriddenBy(chain) {
     }).join(' ');
 }
 
-/* What follows from all that was found: the response that refuses the message or null, the reasons for quarantine, what is done for
-   DMARC's sake, and why that is not what the owner of the domain wants. */
-function decide(session, found) {
-    var verdict = {response: null, reasons: [], disposition: 'none', override: null}, dmarc = found.dmarc;
-
-    function take(what, reason, response) {
-        if (what === 'reject') {
-            verdict.response = verdict.response || response();
-        } else if (what === 'quarantine') {
-            verdict.reasons.push(reason);
-        }
+/* What SPF and DKIM found, where DMARC does not speak for the message. */
+function judgeAlone(found, findings) {
+    var spf = found.spf.result, dkim = found.dkim;
+    if (spf === 'fail' && found.dmarc.result !== 'pass') {
+        findings.add('spf', action.spfFail, spfText(found.spf));
+    } else if (spf === 'softfail' && found.dmarc.result !== 'pass') {
+        findings.add('spf', action.spfSoftfail, spfText(found.spf));
+    } else if (spf === 'none' || spf === 'neutral' || spf === 'permerror') {
+        findings.add('spf', action.spfNone, '5.7.23 The domain of the sender does not say by SPF who may send for it');
+    } else if (spf === 'pass') {
+        findings.add('spf', action.spfPass, '5.7.1 No mail with SPF');
     }
-
-    if (dmarc.disposition !== 'none') {
-        verdict.override = found.arc && overriddenBy(found.arc);
-        verdict.disposition = verdict.override ? 'none' : wanted[dmarc.disposition];
+    if (dkim.some(function (one) { return one.result === 'pass'; })) {
+        findings.add('dkim', action.dkimPass, '5.7.1 No mail with a signature');
+    } else if (!dkim.length) {
+        findings.add('dkim', action.dkimNone, '5.7.20 The message has no signature');
+    } else if (!dkim.some(function (one) { return one.result === 'temperror'; })) {
+        findings.add('dkim', action.dkimFail, '5.7.20 The message has no signature that is good');
     }
-    if (found.dnsbl && found.dnsbl.listed) {
-        take(dnsblAction, 'dnsbl', function () { return listedReply(session, found.dnsbl); });
-    }
-    if (found.domains && found.domains.listed) {
-        take(dnsblDomainsAction, 'dnsbl', function () {
-            return new SmtpResponse(550, '5.7.1 The message has a domain that is listed by ' + listedBy(found.domains));
-        });
-    }
-    if (found.spf.result === 'fail' && dmarc.result !== 'pass') {
-        take(spfFail, 'spf', function () { return spfReply(found.spf); });
-    }
-    if (dmarc.result === 'permerror' && dmarc.domain === null) {
-        take(dmarcAuthor, 'author', function () {
-            return new SmtpResponse(550, '5.7.1 From does not say who the author is: ' + dmarc.reason);
-        });
-    }
-    if (dmarc.result === 'temperror' && dmarcTemporary === 'defer') {
-        verdict.response = verdict.response ||
-            new SmtpResponse(451, '4.7.1 The author cannot be verified now, try again later: ' + dmarc.reason);
-    }
-    take(verdict.disposition, 'dmarc', function () {
-        return new SmtpResponse(550, '5.7.1 Rejected by the DMARC policy of ' + dmarc.domain);
-    });
-    return verdict;
 }
 
-function remember(session, dmarc, verdict) {
+/* What follows from all that was found: into `findings`; what is done for DMARC's sake, and why that is not what the owner of the
+   domain wants. */
+function decide(session, found, findings) {
+    var dmarc = found.dmarc, done = {disposition: 'none', override: null}, what;
+
+    if (dmarc.disposition !== 'none') {
+        done.override = found.arc && overriddenBy(found.arc);
+        what = done.override ? 'none' : wanted[dmarc.disposition].what;
+        done.disposition = what === 'reject' || what === 'quarantine' ? what : 'none';
+    }
+    listed(session, found.dnsbl, findings);
+    if (found.iprev && (found.iprev.result === 'fail' || found.iprev.result === 'permerror')) {
+        findings.add('iprev', action.iprev, '5.7.25 The address of this client has no name that leads back to it');
+    }
+    if (found.domains && found.domains.listed) {
+        findings.add('dnsbl-domains', action.domains, '5.7.1 The message has a domain that is listed by ' + listedBy(found.domains),
+            found.domains.score);
+    }
+    judgeAlone(found, findings);
+    if (dmarc.result === 'permerror' && dmarc.domain === null) {
+        findings.add('author', action.author, '5.7.1 From does not say who the author is: ' + dmarc.reason);
+    }
+    if (dmarc.result === 'temperror' && dmarcTemporary === 'defer') {
+        findings.refuse('dmarc', new SmtpResponse(451, '4.7.1 The author cannot be verified now, try again later: ' + dmarc.reason));
+    }
+    if (dmarc.disposition !== 'none' && !done.override) {
+        findings.add('dmarc', wanted[dmarc.disposition], '5.7.1 Rejected by the DMARC policy of ' + dmarc.domain);
+    } else if (dmarc.result === 'fail') {
+        findings.add('dmarc', action.dmarcFail, '5.7.1 The message is not of ' + dmarc.domain);
+    } else if (dmarc.result === 'pass') {
+        findings.add('dmarc', action.dmarcPass, '5.7.1 No mail that DMARC speaks for');
+    }
+    return done;
+}
+
+function remember(session, dmarc, done, response) {
     var sender = session.sender && session.sender.mailbox.domain;
-    if (database === '' || verdict.response !== null && verdict.response.code < 500) {
+    if (database === '' || response !== null && response.code < 500) {
         return;                 /* a message that is put off comes again */
     }
     Dmarc.record(database, dmarc, {
-        address: session.remoteAddr, sender: sender || '', disposition: verdict.disposition, override: verdict.override
+        address: session.remoteAddr, sender: sender || '', disposition: done.disposition, override: done.override
     });
 }
 
@@ -286,21 +265,33 @@ exports.trusts = function (session) {
 };
 
 /**
- * What can be refused before the message: a client whose address is listed. Call it in smtpRcpt. Waits for what can be asked
- * without the message, once for a session, and only where something can be refused; the rest is asked in message().
+ * Whether a client is one of ours: its address is trusted, it comes over a UNIX socket, has said who it is, or the policy has
+ * set `session.exempt`.
  * @param {SmtpServer} session
+ * @returns {boolean}
+ */
+exports.knows = function (session) {
+    return session.exempt === true || session.remoteAddr === 'local' || !!session.authenticated || trusted.has(session.remoteAddr);
+};
+
+/**
+ * What can be refused before the message: a client whose address is listed. Call it in smtpRcpt. Waits for what can be asked
+ * without the message, once for a session, and only where something follows from it; the rest is asked in message().
+ * @param {SmtpServer} session
+ * @param {MailfilterFindings} [findings]  where to put what is found
  * @returns {?SmtpResponse} null: nothing to be refused
  */
-exports.client = function (session) {
-    var known;
-    if (!(addressLists && dnsblAction === 'reject') || isTrusted(session)) {
+exports.client = function (session, findings) {
+    var known, all = findings || new Findings();
+    if (!addressLists || !settings.matters(action.dnsbl) || isTrusted(session) || !findings && action.dnsbl.what !== 'reject') {
         return null;
     }
     known = knownOf(session);
     if (known.dnsbl === null) {
         keep(known, together(clientTasks(session, known)));
     }
-    return known.dnsbl.listed ? listedReply(session, known.dnsbl) : null;
+    listed(session, known.dnsbl, all);
+    return all.response;
 };
 
 /**
@@ -309,12 +300,13 @@ exports.client = function (session) {
  * @param {SmtpServer} session
  * @param {SmtpHeader[]} headers
  * @param {SmtpBody|string} body
+ * @param {MailfilterFindings} [findings]  where to put what is found; whoever gives them calls their stamp(headers) when all tests are done
  * @returns {{response: ?SmtpResponse, quarantine: ?string, results: ?object}} response: why the message is not taken;
  *     quarantine: the reasons why it is not for the inbox, separated by commas; results: what each check said, by the names
  *     that AuthResults.header takes; null of a client that is trusted
  */
-exports.message = function (session, headers, body) {
-    var known, tasks, found, verdict, sender, results, id, smtputf8;
+exports.message = function (session, headers, body, findings) {
+    var known, tasks, found, done, sender, results, id, smtputf8, response, all = findings || new Findings();
     if (isTrusted(session)) {
         return {response: null, quarantine: null, results: null};
     }
@@ -338,9 +330,11 @@ exports.message = function (session, headers, body) {
     keep(known, found);
     found.spf = known.spf;
     found.dnsbl = known.dnsbl;
+    found.iprev = known.iprev;
     found.dmarc = Dmarc.evaluate(headers, {spf: found.spf, dkim: found.dkim, standard: standard, smtputf8: smtputf8});
-    verdict = decide(session, found);
-    remember(session, found.dmarc, verdict);
+    done = decide(session, found, all);
+    response = all.refusal();
+    remember(session, found.dmarc, done, response);
 
     id = authservId || session.hostname;
     AuthResults.remove(headers, id);
@@ -349,7 +343,7 @@ exports.message = function (session, headers, body) {
         helo: known.helo, spf: found.spf, dkim: found.dkim, arc: found.arc.result === 'none' ? null : found.arc,
         dmarc: {
             result: found.dmarc.result, domain: found.dmarc.domain, policy: found.dmarc.policy,
-            disposition: verdict.disposition, reason: verdict.override || found.dmarc.reason
+            disposition: done.disposition, reason: done.override || found.dmarc.reason
         },
         dnsbl: known.dnsbl || found.domains ? [known.dnsbl, found.domains].filter(Boolean) : null
     };
@@ -357,23 +351,8 @@ exports.message = function (session, headers, body) {
     if (receivedSpf) {
         headers.unshift(new SmtpHeader('Received-SPF', found.spf.header));
     }
-    if (quarantineHeader !== '') {
-        withoutForged(headers);
-        if (verdict.reasons.length) {
-            headers.unshift(new SmtpHeader(quarantineHeader, verdict.reasons.join(', ')));
-        }
+    if (!findings) {
+        all.stamp(headers);
     }
-    return {
-        response: verdict.response, quarantine: verdict.reasons.length ? verdict.reasons.join(', ') : null, results: results
-    };
+    return {response: response, quarantine: all.quarantine(), results: results};
 };
-
-/* Only we say what is in quarantine. */
-function withoutForged(headers) {
-    var name = quarantineHeader.toLowerCase(), i;
-    for (i = headers.length - 1; i >= 0; i--) {
-        if (headers[i].name.toLowerCase() === name) {
-            headers.splice(i, 1);
-        }
-    }
-}

@@ -11,6 +11,7 @@
 require('mailfilter/policies/proxy');                   // connecting, commands, replies: all but the message
 var settings = require('mailfilter/policies/settings');
 var junk = require('mailfilter/policies/junk');         // what is wrong with a message
+var subjects = require('mailfilter/policies/headers');
 
 var lookers = settings.words('markOnlyFor', 'test@localhost').map(function (address) { return '<' + address.toLowerCase() + '>'; });
 var word = Sys.setting('markSpam', '[SPAM]');
@@ -33,7 +34,7 @@ SmtpServer.prototype.smtpData = function (headers, body) {
                 new SmtpResponse(450, '4.4.3 Requested action not taken: ' + this.found.reason) :
                 new SmtpResponse(550, '5.7.1 Requested action not taken: ' + this.found.reason);
         }
-        junk.mark(headers, word);
+        subjects.mark(headers, word);
     }
     return this.passOn(headers, body);                  // what the next hop says, the client reads
 };

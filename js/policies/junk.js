@@ -93,16 +93,3 @@ exports.judge = function (session, headers, body) {
     }
     return virus(headers, body) || spam(headers, body) || forged(session) || listed(session);
 };
-
-/**
- * Puts a word before the subject. Every subject gets it, as nobody knows which one is shown; a message without any gets one.
- * @param {SmtpHeader[]} headers
- * @param {string} word
- */
-exports.mark = function (headers, word) {
-    var subjects = headers.filter(function (header) { return header.name.toLowerCase() === 'subject'; });
-    subjects.forEach(function (header) { header.parts[0] = word + ' ' + header.parts[0]; });
-    if (!subjects.length) {
-        headers.push(new SmtpHeader('Subject', word));
-    }
-};

@@ -10,6 +10,7 @@
  */
 require('mailfilter/policies/proxy');                   // connecting, commands, replies: all but the message
 var junk = require('mailfilter/policies/junk');         // what is wrong with a message
+var subjects = require('mailfilter/policies/headers');
 
 var marks = {
     spam: Sys.setting('markSpam', '[SPAM]'),
@@ -28,7 +29,7 @@ SmtpServer.prototype.smtpData = function (headers, body) {
     }
     this.found = junk.judge(this, headers, body);       // null: nothing is wrong with it
     if (this.found !== null && marks[this.found.kind]) {    // "later" has no mark: what is not known is not held against it
-        junk.mark(headers, marks[this.found.kind]);
+        subjects.mark(headers, marks[this.found.kind]);
     }
     return this.passOn(headers, body);                  // what the next hop says, the client reads
 };

@@ -1,163 +1,140 @@
 /*
- * A mail exchanger: accepts mail for your domains and refuses to relay for anybody else. It delivers into a
- * Maildir, or passes every transaction on to the mail server behind while the client waits. Senders are checked by
- * mailfilter/policies/authenticate, which has settings of its own.
+ * A mail exchanger: accepts mail for your domains and refuses to relay for anybody else. It stands in front of a mail server, or
+ * delivers itself.
  *
- * Settings:
- *   domains   the domains to accept mail for, separated by commas (needed)
- *   maildir   folder of the Maildir to deliver into
- *   quarantine   folder of the Maildir for messages that are not for the inbox (Junk)
- *   nextHop   host:port, [IPv6]:port or unix:/path of the server behind; used instead of the Maildir
- *   nextHopTls   off, opportunistic, required or verified (off)
- *   nextHopCa   file or folder of the CAs for verified; the system's when not set
- *   nextHopFingerprint   SHA-256 of the certificate, instead of a CA
- *   nextHopLmtp   whether it speaks LMTP (false)
- *   nextHopReuse   whether a connection to it is kept for the next session (false)
+ * What it does in which order is below; how each thing is done, and what can be set there, stands in the modules beside this file:
+ * clients (who comes), authenticate (who sent it), content (what is in it), score (what follows), onward (where it goes).
+ * Whatever asks a service is off until its setting is there. All settings: docs/mx.md.
+ *
+ * Settings of this file:
+ *   domains   the domains to accept mail for, with commas, blanks or line ends between them (needed)
+ *   recipientMap   a map (.hash, .regexp) of the addresses that exist: user@domain, or @domain for all in it (not where each
+ *     user has a Maildir); behind one may stand "reject" or "defer" and words for the client. Empty: every address in the domains exists
+ *   recipientDelimiter   what parts a user's name from what the user adds to it, as in user+lists@example.org; empty: nothing does (+)
  */
+var settings = require('mailfilter/policies/settings');
 var authenticate = require('mailfilter/policies/authenticate');
+var Findings = require('mailfilter/policies/score').Findings;
+var clients = require('mailfilter/policies/clients');
+var content = require('mailfilter/policies/content');
+var onward = require('mailfilter/policies/onward');
 
-var domains = Sys.setting('domains').toLowerCase().split(/[\s,]+/).filter(function (name) { return name !== ''; });
-var maildir = Sys.setting('maildir', '');
-var quarantine = Sys.setting('quarantine', 'Junk');
-var behind = Sys.setting('nextHop', '');
-
-if (!domains.length) {
+/* Our domains, as keys of an object: there may be thousands. */
+var ours = Object.create(null);
+settings.split(Sys.setting('domains').toLowerCase()).forEach(function (name) { ours[name] = true; });
+var domains = {has: function (name) { return ours[name] === true; }};
+if (!Object.keys(ours).length) {
     throw new Error("setting 'domains' is empty: give it with --set domains=example.com");
 }
-if (maildir === '' && behind === '') {
-    throw new Error("where should mail go? Give --set maildir=FOLDER or --set nextHop=HOST:PORT");
-}
-var nextHop = behind.match(/^(unix:.+|\[[^\]]+\]|[^:]+)(?::(\d+))?$/);    /* null: there is none */
-if (behind !== '' && !nextHop) {
-    throw new Error("setting 'nextHop' must be host:port, [IPv6]:port or unix:/path");
+
+var recipientMap = Sys.setting('recipientMap', '') === '' ? null : Maps.load(Sys.setting('recipientMap', ''));
+var delimiter = Sys.setting('recipientDelimiter', '+');
+if (onward.perUser && recipientMap === null) {
+    throw new Error("setting 'maildir' has {user} in it: then 'recipientMap' must say who they are");
 }
 
-var opening = {
-    tls: {
-        mode: Sys.setting('nextHopTls', 'off'), ca: Sys.setting('nextHopCa', '') || null,
-        fingerprint: Sys.setting('nextHopFingerprint', '') || null
-    },
-    reuse: Sys.setting('nextHopReuse', false)
-};
-if (['off', 'opportunistic', 'required', 'verified'].indexOf(opening.tls.mode) < 0) {
-    throw new Error("setting 'nextHopTls' must be off, opportunistic, required or verified");
+/* -- who is written to -- */
+
+/* The user of an address: its local part without quotes and without what the user adds, in small letters. */
+function userOf(local) {
+    var plain = local.replace(/^"(.*)"$/, '$1').replace(/\\(.)/g, '$1').toLowerCase(), at = delimiter === '' ? -1 : plain.indexOf(delimiter);
+    return at > 0 ? plain.slice(0, at) : plain;
 }
-if (opening.tls.mode !== 'verified' && (opening.tls.ca !== null || opening.tls.fingerprint !== null)) {
-    throw new Error("settings 'nextHopCa' and 'nextHopFingerprint' need 'nextHopTls' to be verified");
+
+/* Why nobody is written to at that address; null: somebody is. */
+function unknown(path, user) {
+    var domain, found, wish;
+    if (recipientMap === null || user === 'postmaster') {       // who is there always (RFC 5321 §4.5.1)
+        return null;
+    }
+    domain = path.mailbox.domain.toLowerCase();
+    found = recipientMap.get(user + '@' + domain);
+    found = found === null && !onward.perUser ? recipientMap.get('@' + domain) : found;
+    if (found === null) {
+        return new SmtpResponse(550, '5.1.1 No such mailbox here');
+    }
+    wish = found === '' ? null : clients.wish(found);
+    if (wish !== null && wish.what === 'reject') {
+        return new SmtpResponse(550, '5.7.1 ' + (wish.text || 'No mail to that address'));
+    }
+    return wish !== null && wish.what === 'defer' ? new SmtpResponse(450, '4.7.1 ' + (wish.text || 'No mail to that address now')) : null;
 }
-var lmtp = Sys.setting('nextHopLmtp', false);
+
+/* -- what is known of the running transaction -- */
+
+/* What was found so far. Another sender, another transaction. */
+function findingsOf(session) {
+    if (!session.found || session.found.sender !== session.sender) {
+        session.found = {sender: session.sender, findings: new Findings(), looked: false};
+    }
+    return session.found.findings;
+}
+
+/* Client and sender are looked at when the first recipient is known to be one of ours: who asks for relaying costs nothing. */
+function lookAtClient(session) {
+    var findings = findingsOf(session);
+    if (!session.found.looked) {
+        clients.look(session, domains, findings);
+        if (findings.refusal() === null) {
+            authenticate.client(session, findings);
+        }
+        session.found.looked = true;
+    }
+    return findings.refusal();
+}
+
+/* -- the steps -- */
 
 SmtpServer.prototype.smtpMail = function (path) {
-    if (!nextHop) {
-        return new SmtpResponse(250, '2.1.0 Sender ok');
-    }
-    var opened = this.openNextHop();
-    return opened || this.withNextHop(function (client) { return client.mail(path); });
+    return clients.tooMany(this, path) || onward.mail(this, path);
 };
 
 SmtpServer.prototype.smtpRcpt = function (path) {
-    var domain = path.mailbox.domain, local = path.mailbox.local, refused;
-    if (domain === null ? local.toLowerCase() !== 'postmaster' : domains.indexOf(domain.toLowerCase()) < 0) {
+    var domain = path.mailbox.domain, user = userOf(path.mailbox.local), refused;
+    if (domain === null ? user !== 'postmaster' : !domains.has(domain.toLowerCase())) {
         return new SmtpResponse(550, '5.7.1 This server accepts no mail for that address');
     }
-    refused = authenticate.client(this);
-    if (refused !== null) {
-        return refused;
+    refused = unknown(path, user);
+    if (refused === null && !clients.knows(this)) {
+        refused = lookAtClient(this) || clients.recipient(this, path, findingsOf(this)) || findingsOf(this).refusal();
     }
-    if (!nextHop) {
-        return new SmtpResponse(250, '2.1.5 Recipient ok');
-    }
-    if (lmtp && this.recipients.length > 0) {
-        /* One reply to the message could not say what became of two. */
-        return new SmtpResponse(451, '4.5.3 That recipient needs a transaction of its own, try again');
-    }
-    return this.withNextHop(function (client) { return client.rcpt(path); });
+    return refused || onward.rcpt(this, path, user);
 };
 
+/* A message that may yet be refused is not begun with the next hop, which could then only be left. */
 SmtpServer.prototype.smtpPreData = function (how) {
-    this.inChunks = nextHop && how === 'BDAT' && !!this.smtpClient && this.smtpClient.offers('CHUNKING') !== null;
-    /* A message that may yet be refused is not begun with the next hop, which could then only be left. */
-    this.begun = nextHop && !this.inChunks && authenticate.trusts(this);
-    return this.begun ? this.relay('DATA') : null;
+    this.begun = false;
+    return clients.knows(this) || authenticate.trusts(this) && content.idle ? onward.begin(this, how) : null;
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
-    var verdict;
+    var findings = headers === null ? null : findingsOf(this), refused;
     if (headers === null) {
-        if (this.begun) {
-            this.leaveNextHop();    /* it is waiting for the message that will not come */
-        }
+        onward.giveUp(this);
         return null;
     }
-    verdict = authenticate.message(this, headers, body);
-    if (verdict.response !== null) {
-        return verdict.response;
-    }
-    if (nextHop) {
+    if (clients.knows(this)) {                              // mail of our own is not looked at and not changed
         headers.unshift(this.receivedHeader());
-        return this.withNextHop(function (client) {
-            if (!this.begun) {
-                return client.transfer(headers, body);
-            }
-            client.sendMessage(headers, body);
-            return client.readMessageResponse();
-        }.bind(this));
+        return onward.message(this, headers, body, new Findings());
     }
-    /* Final delivery: our Return-Path is the only one (RFC 5321 §4.4). */
-    headers = headers.filter(function (header) { return header.name.toLowerCase() !== 'return-path'; });
-    headers.unshift(new SmtpHeader('Return-Path', this.sender.toString()), this.receivedHeader());
-    new Maildir(maildir).deliver(headers, body, verdict.quarantine === null ? null : quarantine);
-    return new SmtpResponse(250, '2.0.0 Delivered as ' + this.sessionId);
+    authenticate.message(this, headers, body, findings);
+    headers.unshift(this.receivedHeader());                 // scanners want to see where it comes from
+    if (findings.refusal() === null) {
+        body = content.look(this, headers, body, findings);
+    }
+    refused = findings.refusal();
+    Sys.log(Sys.LOG_INFO, (refused === null ? 'taken' : 'refused') + ' with ' + findings);
+    if (refused !== null) {
+        return refused;
+    }
+    findings.stamp(headers, 1);                             // below our Received
+    return onward.message(this, headers, body, findings);
 };
 
 SmtpServer.prototype.smtpRset = function () {
-    return this.smtpClient ? this.relay('RSET') : new SmtpResponse(250, '2.0.0 Ok');
+    return onward.reset(this);
 };
 
 SmtpServer.prototype.cleanup = function () {
-    if (this.smtpClient && !(opening.reuse && this.smtpClient.release())) {
-        this.smtpClient.quit();
-    }
-};
-
-/* Does something with the next hop; when that goes wrong the connection is left. */
-SmtpServer.prototype.withNextHop = function (work) {
-    if (!this.smtpClient) {
-        return new SmtpResponse(451, '4.4.2 The connection to the mail server behind was lost');
-    }
-    try {
-        return work(this.smtpClient);
-    } catch (lost) {
-        this.leaveNextHop();
-        throw lost;
-    }
-};
-
-SmtpServer.prototype.relay = function (verb, args) {
-    return this.withNextHop(function (client) {
-        client.sendCommand(verb, args);
-        return client.readResponse();
-    });
-};
-
-/* Connects and says EHLO, once for the session. Returns a response only when that was refused. */
-SmtpServer.prototype.openNextHop = function () {
-    var client, response;
-    if (this.smtpClient) {
-        return null;
-    }
-    client = new SmtpClient(nextHop[1].replace(/^\[|\]$/g, ''), nextHop[2] === undefined ? 25 : Number(nextHop[2]), {lmtp: lmtp});
-    response = client.open(opening);
-    if (response.code >= 400) {
-        return new SmtpResponse(451, '4.4.1 The mail server behind refused: ' + response.code + ' ' + response.message[0]);
-    }
-    this.smtpClient = client;
-    return null;
-};
-
-SmtpServer.prototype.leaveNextHop = function () {
-    if (this.smtpClient) {
-        this.smtpClient.disconnect();
-        this.smtpClient = null;
-    }
+    onward.close(this);
 };

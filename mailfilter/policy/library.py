@@ -65,7 +65,7 @@ ON_DEMAND["client_extensions.js"] = ON_DEMAND["client_steps.js"] | frozenset(
 ADDS_TO = {"client_extensions.js": "client.js", "client_steps.js": "client.js"}
 
 # What lies beside the ready policies to be required by others.
-MODULES = frozenset(("authenticate", "junk", "settings"))
+MODULES = frozenset(("authenticate", "clients", "content", "headers", "junk", "onward", "score", "settings"))
 
 # What tracebacks call a file of the library: this and its name.
 PREFIX = "mailfilter/"
