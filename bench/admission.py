@@ -13,8 +13,9 @@ import sys
 import time
 
 from . import cpu, held, report, systems, talk, trickle
+from .launching import PROJECT
 
-DISCARD = systems.PROJECT / "bench/policies/discard.js"
+DISCARD = PROJECT / "bench/policies/discard.js"
 COUNT_US = ("--exempt", "192.0.2.0/24")     # otherwise the machine itself is not counted
 RATE = 50
 LATE_S = 6.0            # a deadline is looked at when JavaScript memory is, and the clients' own process is busy, too

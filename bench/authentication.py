@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from . import cpu, report, systems
 from .dns_server import address_of
+from .launching import PROJECT, launch
 
 DELAY_MS = 20
 CHECKS = ("nothing", "spf", "dnsbl", "dkim", "dmarc", "all")
@@ -118,8 +119,8 @@ async def _load(port, numbers, messages, at_once, spread=0.0):
 
 @contextmanager
 def dns_serving(messages):
-    process = subprocess.Popen([sys.executable, "-m", "bench.dns_server", "0", str(DELAY_MS), messages.published],
-                               cwd=systems.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    process = launch([sys.executable, "-m", "bench.dns_server", "0", DELAY_MS, messages.published], stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE)
     try:
         yield int(process.stdout.readline())
     finally:
@@ -140,7 +141,7 @@ def _server(what, *dns):
                "dnsbl=list1.bench list2.bench list3.bench list4.bench list5.bench"]
     for port in dns:
         options += ["--dns-server", f"127.0.0.1:{port}"]
-    return systems.mailfilter(what, systems.PROJECT / "bench/policies/authentication.js", *options)
+    return systems.mailfilter(what, PROJECT / "bench/policies/authentication.js", *options)
 
 
 def measure_checks(chosen, messages, dns, say):

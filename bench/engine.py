@@ -15,11 +15,12 @@ from mailfilter.config import Settings
 from mailfilter.policy import engine, load
 
 from . import held, report, systems
+from .launching import PROJECT
 from .policy_source import long_policy
 from .talk import LoadFailed
 
-SMALL = systems.PROJECT / "bench/policies/discard.js"
-LOOPING = systems.PROJECT / "bench/policies/looping.js"
+SMALL = PROJECT / "bench/policies/discard.js"
+LOOPING = PROJECT / "bench/policies/looping.js"
 LONG_BYTES = 30 << 10
 HELD, HELD_LONG = 2000, 20_000
 SLICE_MS = 50

@@ -14,7 +14,7 @@ import uvloop
 
 from . import talk
 from .cpu import descendants
-from .systems import PROJECT
+from .launching import launch
 
 GENERATOR = 5000    # connections that one process holds
 
@@ -54,9 +54,8 @@ def workers_for(number):
 def holding(port, number, kind):
     """The connections, held by processes of their own until the end of the block."""
     shares = [GENERATOR] * (number // GENERATOR) + ([number % GENERATOR] if number % GENERATOR else [])
-    processes = [subprocess.Popen([sys.executable, "-m", "bench.holding", str(port), str(share), kind],
-                                  cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  start_new_session=True) for share in shares]
+    processes = [launch([sys.executable, "-m", "bench.holding", port, share, kind], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE) for share in shares]
     try:
         for process in processes:
             said = process.stdout.readline().decode().strip()

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from .figures import OWN
-from .systems import PROJECT, SBIN
+from .launching import PROJECT
+from .systems import SBIN
 
 RESULTS = Path(__file__).with_name("results.md")
 

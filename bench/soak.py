@@ -14,6 +14,7 @@ import time
 import uvloop
 
 from . import report, systems
+from .launching import PROJECT
 from .talk import LoadFailed
 
 SESSIONS = 100_000
@@ -22,7 +23,7 @@ AT_ONCE = 16
 GROWTH = 0.03           # of the floor of the first third, tolerated in that of the last
 SAMPLES = 90
 ENDING_S = 10.0         # for the last sessions, whose clients are gone, to end
-POLICY = systems.PROJECT / "bench/policies/limits.js"
+POLICY = PROJECT / "bench/policies/limits.js"
 
 # What a session says, and the codes it must get for it; each of "fails" is ended by a limit.
 FINE = ("EHLO fine", "MAIL FROM:<a@client.test>", "RCPT TO:<b@example.test>", "DATA", "Subject: x\r\n\r\ntext\r\n.", "QUIT")

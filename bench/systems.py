@@ -2,12 +2,10 @@
 
 Every starter returns a `System` whose `port` is ready. Must not know how it is measured.
 """
-import ctypes
 import os
 import re
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,12 +15,11 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+from .launching import end_group, launch
+
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", os.defpath)
 SMTP_SINK = shutil.which("smtp-sink", path=SBIN)
 START_S = 15.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class Unavailable(Exception):
@@ -53,32 +50,6 @@ class System:
 
     def __repr__(self):
         return f"System({self.name}, port {self.port}, pid {self.pid})"
-
-
-def _dies_with_us():
-    # Also when we are killed so that nothing can be tidied up.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def launch(command, **options):
-    """Start a program in a process group of its own: Ctrl-C is for us, and we see to it that it ends."""
-    return subprocess.Popen([str(word) for word in command], cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True,
-                            preexec_fn=_dies_with_us, **options)
-
-
-def end_group(process):
-    """End a process that `launch` has started, and whatever it has started."""
-    try:
-        process.terminate()
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
 
 
 def _greets(port):

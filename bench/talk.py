@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from . import launching
 
 SENDER, RECIPIENT = b"sender@client.test", b"user@example.test"
 HELLO = (b"EHLO client.test\r\n", b"250")
@@ -188,8 +189,7 @@ def play(port, kind, number, *, length=4096, at_once=20, kept=False, rate=0.0, t
     plan = {"port": port, "kind": kind, "length": length, "each": each, "sessions": at_once if kept else number,
             "at_once": at_once, "rate": rate, "timed": timed}
     # -S: site-packages are not needed, and looking through them takes longer than some loads.
-    process = subprocess.Popen([sys.executable, "-S", "-m", "bench.talk"], cwd=Path(__file__).resolve().parent.parent,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    process = launching.launch([sys.executable, "-S", "-m", "bench.talk"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         said = process.communicate(json.dumps(plan).encode())[0]
     finally:

@@ -11,7 +11,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..systems import PROJECT, SBIN, START_S, System, Unavailable, end_group, launch
+from ..launching import PROJECT, end_group, launch
+from ..systems import SBIN, START_S, System, Unavailable
 
 FOLDER = PROJECT / "bench/.peers"
 INSTALL_S = 300.0

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from importlib import metadata
 
 from .. import systems
+from ..launching import PROJECT
 from .base import Certificate, Peer
 
-POLICIES = systems.PROJECT / "bench/policies"
+POLICIES = PROJECT / "bench/policies"
 
 
 class Floor(Peer):

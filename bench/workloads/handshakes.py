@@ -51,7 +51,7 @@ def measure(run):
     """Both kinds on every system, in turns."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    number = 5 if run.quick else 400 if run.long else 150
+    number = 5 if run.quick else 400 if run.long else 60
     with run.systems("tls") as running:
         running = dict(running)
         for round_ in range(run.rounds + 1):

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from .. import authentication, cpu, systems
+from ..launching import PROJECT
 from ..talk import LoadFailed
 
 WORDS = {
@@ -33,7 +34,7 @@ def measure(run):
     number = 20 if run.quick else EACH
     messages = authentication.Messages()
     with tempfile.TemporaryDirectory() as folder, authentication.dns_serving(messages) as dns, systems.mailfilter(
-            "operations", systems.PROJECT / "bench/policies/operations.js", "--set", f"file={Path(folder, 'store')}",
+            "operations", PROJECT / "bench/policies/operations.js", "--set", f"file={Path(folder, 'store')}",
             "--dns-server", f"127.0.0.1:{dns}", "--limit", "session_ms=600000") as system:
         found = {kind: [] for kind in ("nothing", *WORDS)}
         for round_ in range(run.rounds + 2):
