@@ -1,6 +1,6 @@
 """Mailfilter, a programmable SMTP engine: the policy is JavaScript, decided during the conversation.
 
-The program is `mailfilter` (mailfilter/cli.py). There is no Python interface beyond `__version__`; the way to
+The program is `mailfilter` (mailfilter/cli). There is no Python interface beyond `__version__`; the way to
 program it is a policy.
 """
 from importlib.metadata import PackageNotFoundError, version

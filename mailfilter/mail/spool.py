@@ -151,7 +151,7 @@ class Spool:
         if self.binary:
             raise BinaryBody()
         chunks = self._stored(size)
-        return _stuffed(chunks) if self.plain else chunks
+        return stuffed(chunks) if self.plain else chunks
 
     def chunks(self, size=READ_BYTES):
         """Iterate over the body as it is meant, un-stuffed. Otherwise as `wire_chunks`."""
@@ -228,7 +228,8 @@ class Spool:
         self._hold_bytes = WRITE_BYTES
 
 
-def _stuffed(chunks):
+def stuffed(chunks):
+    """Iterate over un-stuffed octets in wire form, with a line end behind the last line."""
     stuffer = Stuffer()
     for chunk in chunks:
         yield stuffer.feed(chunk)

@@ -318,16 +318,35 @@ class Quarantine:
         return found[0]
 
     @contextlib.contextmanager
-    def taken(self, identifier):
-        """The `Held` message for us alone: NoSuchMessage when it is gone, QuarantineBusy when somebody else has it."""
+    def read(self, identifier):
+        """The `Held` message, for reading alone; NoSuchMessage, QuarantineError."""
+        with self._open(identifier) as file:
+            yield Held(self, identifier, file)
+
+    def _open(self, identifier):
         path = self._mail(identifier)
         try:
-            file = _opened(path)
+            return _opened(path)
         except FileNotFoundError:
             raise NoSuchMessage(f"no message {identifier!r} is held") from None
         except OSError as error:
             raise typed(StepFailed(path, error), _KINDS) from error
-        with file:
+
+    def done(self, identifier):
+        """{recipient: reply} of those who have a message already that is not released to all."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(self.path, identifier + ".done"), "rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError):       # one that a killed process has not ended
+                    recipient, reply = json.loads(line)
+                    found[recipient] = reply
+        return found
+
+    @contextlib.contextmanager
+    def taken(self, identifier):
+        """The `Held` message for us alone: NoSuchMessage when it is gone, QuarantineBusy when somebody else has it."""
+        path = self._mail(identifier)
+        with self._open(identifier) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -394,13 +413,7 @@ class Held:
 
     def done(self):
         """{recipient: reply} of those who have it already."""
-        found = {}
-        with contextlib.suppress(FileNotFoundError), open(self._done, "rb") as file:
-            for line in file:
-                with contextlib.suppress(ValueError):       # one that a killed process has not ended
-                    recipient, reply = json.loads(line)
-                    found[recipient] = reply
-        return found
+        return self._quarantine.done(self.id)
 
     def note(self, recipients):
         """Remember that these have it, {recipient: reply}; it is on the disk when this returns. QuarantineError."""

@@ -122,9 +122,14 @@ def test_generated_parts_are_up_to_date():
 
 def commands():
     """{command: its options} as argparse has them; "" for those before a command."""
-    parser = cli._parser()
-    (choices,) = [action.choices for action in parser._actions if action.choices and hasattr(action.choices, "items")]
-    return {"": parser} | dict(choices)
+    found, left = {}, {"": cli._parser()}
+    while left:
+        name, parser = left.popitem()
+        found[name] = parser
+        for action in parser._actions:
+            if hasattr(action.choices, "items"):
+                left |= {f"{name} {choice}".strip(): below for choice, below in action.choices.items()}
+    return found
 
 
 def options_of(parser):

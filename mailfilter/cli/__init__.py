@@ -1,18 +1,20 @@
-"""The command line: `mailfilter serve`, `mailfilter reload`, `mailfilter check`, `mailfilter dmarc-report`, `mailfilter version`.
+"""The command line: `mailfilter serve`, `mailfilter reload`, `mailfilter check`, and the parser of all commands; those about
+DMARC reports, the quarantine and versions are in files of their own beside this one.
 
 Reads arguments, turns them into checked values, and calls one function. What is imported for a command is
 imported in it, so that `--help` and `version` work where the rest is not built. Exit statuses: 0 all right, 1 it
-failed, 2 the command line is wrong.
+failed, 2 the command line is wrong, 130 interrupted.
 """
 import argparse
 import contextlib
 import os
-import platform
 import signal
 import sys
 
 from mailfilter import __version__, config
 from mailfilter import log as logs
+from mailfilter.cli import dmarc_report, quarantine, version
+from mailfilter.cli.arguments import UsageError, complain, hostname_of
 from mailfilter.errors import ConfigError, MailfilterError, PolicyError
 
 __all__ = ["main"]
@@ -54,21 +56,6 @@ Exit status 0: no error; 1: the policy has one, or with --strict something that 
 is wrong. Errors and warnings go to standard error as FILE:LINE:COLUMN with the source line.
 """
 
-_DMARC_EXAMPLES = """\
-examples:
-  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --list
-      of which domains something is known, how many messages, and where their owners want reports sent
-  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --org-name Example --email dmarc@example.net --output reports --gzip
-      yesterday's reports, a file for each domain and policy, to be mailed to those addresses
-  mailfilter dmarc-report /var/lib/mailfilter/dmarc.db --domain example.org --begin 2026-11-21T12 --end 2026-11-22
-      twelve hours of one domain, on standard output
-
-Times are UTC, in whole hours. What a server records is said by its policy (setting dmarcDatabase). Nothing is sent by mail,
-nothing is removed from the file; findings are forgotten after 60 days.
-
-Exit status 0: done, also when there is nothing to report; 1: the file cannot be read, or a report not written; 2: the command
-line is wrong.
-"""
 
 
 def main(arguments=None):
@@ -77,21 +64,21 @@ def main(arguments=None):
     try:
         return options.run(options)
     except PolicyError as error:
-        _complain(str(error))
+        complain(str(error))
         excerpt = error.excerpt()
         if excerpt:
             print(excerpt, file=sys.stderr)
         return 1
-    except _UsageError as error:
-        _complain(str(error))
+    except UsageError as error:
+        complain(str(error))
         return 2
     except MailfilterError as error:
-        _complain(str(error))
+        complain(str(error))
         return 1
     except ImportError as error:
         # The compiled core says what to do.
         ours = not isinstance(error, ModuleNotFoundError) or (error.name or "").startswith("mailfilter")
-        _complain(str(error) if ours else f"{error}: a package that Mailfilter needs is not installed; run `make` in a checkout, "
+        complain(str(error) if ours else f"{error}: a package that Mailfilter needs is not installed; run `make` in a checkout, "
                                           "or `pip install mailfilter`")
         return 1
     except BrokenPipeError:
@@ -100,15 +87,6 @@ def main(arguments=None):
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-class _UsageError(Exception):
-    """An option's value is wrong."""
-
-
-def _complain(text):
-    # What was typed, and what a policy threw, may hold anything; a complaint is one line.
-    print(f"mailfilter: {logs.escape(text)}", file=sys.stderr)
 
 
 def _parser():
@@ -190,28 +168,9 @@ def _parser():
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     check.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
 
-    dmarc = commands.add_parser(
-        "dmarc-report", help="write aggregate reports of DMARC", formatter_class=wide,
-        description="Write aggregate reports of DMARC (RFC 7489, XML) for the owners of domains, out of what a server has "
-                    "recorded.",
-        epilog=_DMARC_EXAMPLES)
-    dmarc.set_defaults(run=_dmarc_report)
-    dmarc.add_argument("database", metavar="DATABASE", help="the file that the policy records in")
-    dmarc.add_argument("--domain", metavar="D", action="append", default=[],
-                       help="only about this domain, as its record is found; may be repeated (default: all)")
-    dmarc.add_argument("--begin", metavar="TIME", help="from this hour, 2026-11-21 or 2026-11-21T12 (default: yesterday, 0 h)")
-    dmarc.add_argument("--end", metavar="TIME", help="up to this hour, which is not included (default: a day after the begin)")
-    dmarc.add_argument("--org-name", metavar="NAME", help="who reports (default: the machine's name)")
-    dmarc.add_argument("--email", metavar="ADDR", help="whom to write to about the reports (default: postmaster at the machine)")
-    dmarc.add_argument("--contact", metavar="TEXT", help="more about that: a page, a telephone number")
-    dmarc.add_argument("--output", metavar="DIR",
-                       help="write each report into a file there, named as RFC 7489 has it; the names are printed (default: one "
-                            "report to standard output)")
-    dmarc.add_argument("--gzip", action="store_true", help="compress them")
-    dmarc.add_argument("--list", action="store_true", help="print what would be reported: domain, policy, messages, addresses")
-
-    version = commands.add_parser("version", help="show this program's version and those of what it is linked with")
-    version.set_defaults(run=_version)
+    dmarc_report.add(commands)
+    quarantine.add(commands)
+    version.add(commands)
     return parser
 
 
@@ -249,7 +208,7 @@ def _serve(options):
         log = _log(options)
         workers = _workers(options.workers)
         settings = _settings(options)
-        hostname = _hostname(options.hostname)
+        hostname = hostname_of(options.hostname)
         spool_directory = _spool_directory(options.spool_directory)
         limits = config.Given(config.Limits(), config.assignments(options.limit, "--limit"), "--limit")
         timeouts = config.Given(config.Timeouts(), config.assignments(options.timeout, "--timeout"), "--timeout")
@@ -261,7 +220,7 @@ def _serve(options):
         identity = privileges.resolve(options.user, options.group)
         trusted_proxies = trusted_networks(options.proxy_from)
     except ConfigError as error:
-        raise _UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
 
     from mailfilter import policy as policies
     from mailfilter.net.counting import SharedMemory
@@ -387,14 +346,6 @@ def _workers(text):
     return int(text)
 
 
-def _hostname(text):
-    name = text or os.uname().nodename or "localhost"
-    # It goes into replies and trace headers as it is.
-    if not all(c.isascii() and (c.isalnum() or c in "-._[]:") for c in name) or len(name) > 255:
-        raise ConfigError(f"--hostname {name}: not a host name")
-    return name.encode()
-
-
 def _spool_directory(path):
     if path is not None and not os.path.isdir(path):
         raise ConfigError(f"--spool-directory {path}: there is no such folder")
@@ -405,7 +356,7 @@ def _check(options):
     try:
         settings = _settings(options)
     except ConfigError as error:
-        raise _UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
     import json
 
     from mailfilter import policy as policies
@@ -433,7 +384,7 @@ def _check(options):
     for kind, found in (("warning: ", warnings), ("", errors)):
         for problem in found:
             place = f"{problem.place}: " if problem.place else ""
-            _complain(f"{place}{kind}{problem.message}")
+            complain(f"{place}{kind}{problem.message}")
             if problem.excerpt():
                 print(problem.excerpt(), file=sys.stderr)
     return 1 if errors or options.strict and warnings else 0
@@ -454,116 +405,3 @@ def _stdout_kept(kept):
         sys.stdout.flush()
         os.dup2(stdout, 1)
         os.close(stdout)
-
-
-def _dmarc_report(options):
-    import datetime
-
-    from mailfilter.services import dmarc_report
-    day = datetime.timedelta(days=1)
-    now = datetime.datetime.now(datetime.UTC)
-    begin = _hour(options.begin, "--begin") if options.begin else (now - day).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = _hour(options.end, "--end") if options.end else begin + day
-    if end <= begin:
-        raise _UsageError(f"--end {end:%Y-%m-%dT%H} is not after --begin {begin:%Y-%m-%dT%H}")
-    if options.gzip and not options.output and not options.list and sys.stdout.isatty():
-        raise _UsageError("--gzip: a terminal shows no compressed report; give --output DIR")
-    machine = _hostname(None).decode()
-    email = options.email or f"postmaster@{machine}"
-    if not email.rpartition("@")[0] or not email.isprintable():
-        raise _UsageError(f"--email {email}: not an address")
-    reporter = dmarc_report.Reporter(options.org_name or machine, email, options.contact)
-    found = dmarc_report.reports(options.database, int(begin.timestamp()), int(end.timestamp()),
-                                 [name.lower().rstrip(".") for name in options.domain])
-    if options.list:
-        for report in found:
-            told = (report.domain, f"p={report.published['p']}", report.messages, " ".join(report.published["rua"]) or "-")
-            print("\t".join(logs.escape(piece) for piece in told))
-        return 0
-    if options.output:
-        return _write_reports(found, reporter, options.output, options.gzip)
-    found = list(found)
-    if len(found) > 1:
-        raise ConfigError(f"there are {len(found)} reports; give --output DIR, or --domain for one")
-    for report in found:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(report.octets(reporter, options.gzip))
-    return 0
-
-
-def _write_reports(found, reporter, folder, compressed):
-    for report in found:
-        path = os.path.join(folder, report.file_name(reporter, compressed))
-        try:
-            os.makedirs(folder, exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(report.octets(reporter, compressed))
-        except OSError as error:
-            raise MailfilterError(f"cannot write {path}: {error.strerror}") from error
-        print(path)
-    return 0
-
-
-def _hour(text, option):
-    import datetime
-    for form in ("%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:00"):
-        with contextlib.suppress(ValueError):
-            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.UTC)
-    raise _UsageError(f"{option} {text}: expected a day, 2026-11-21, or an hour, 2026-11-21T12")
-
-
-def _version(options):
-    for name, value in _versions():
-        print(f"{name:<12}{value}")
-    return 0
-
-
-def _versions():
-    """Pairs of name and version, of this program and of what it runs on."""
-    import ssl
-    from importlib.metadata import PackageNotFoundError, version
-
-    def of(package):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    yield "mailfilter", __version__
-    yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
-    try:
-        from mailfilter._core import _build
-        yield "core", f"{_build.KIND} build, Cython {_build.CYTHON}"
-    except ImportError as error:
-        yield "core", f"cannot be used: {error}"
-    yield "uvloop", of("uvloop")
-    yield "dukpy", of("dukpy")
-    yield "duktape", _duktape_version()
-    yield "pycares", of("pycares")
-    yield "c-ares", _cares_version()
-    yield "pyspf", of("pyspf")
-    yield "greenlet", of("greenlet")
-    yield "openssl", ssl.OPENSSL_VERSION
-
-
-def _duktape_version():
-    try:
-        import dukpy
-        number = int(dukpy.evaljs("Duktape.version"))
-        from mailfilter.policy import engine
-        state = "" if engine.sound() else f"; {engine.UNSOUND}"
-    except Exception as error:
-        return f"cannot be used: {error}"
-    major, minor, patch = number // 10000, number // 100 % 100, number % 100
-    if (minor, patch) == (99, 99):
-        # What Duktape calls itself between two major versions.
-        return f"{major}.x, a development snapshot (bundled with dukpy, numbered {number}){state}"
-    return f"{major}.{minor}.{patch}{state}"
-
-
-def _cares_version():
-    try:
-        import pycares
-        return pycares.ARES_VERSION
-    except Exception as error:
-        return f"cannot be used: {error}"
