@@ -144,8 +144,8 @@ def test_a_client_that_does_not_fetch_its_replies_gets_no_more(server):
         assert re.fullmatch(rb"((250[- ]|451 4\.3\.0 )[^\r\n]*\r\n)+", fetched[:fetched.rindex(b"\n") + 1])
 
 
-def test_input_is_not_read_without_end_while_a_handler_waits(hurried):
-    server = hurried
+def test_input_is_not_read_without_end_while_a_handler_waits(serve, mute):
+    server = serve(POLICY, settings={"mutePort": mute.port}, timeouts={"handler": 10})
     with Sender(server.port) as sender:
         session = greeted(sender)
         sender.command(b"EHLO client.test")
@@ -153,6 +153,7 @@ def test_input_is_not_read_without_end_while_a_handler_waits(hurried):
         before = memory_of(server)
         assert send_until_blocked(sender, b"NOOP\r\n" * 10_000, 64 << 20) < 64 << 20
         assert memory_of(server) - before < 8 << 20
+        reset(sender)
     assert_ended_once(server, session)
 
 
@@ -244,12 +245,16 @@ def vanish_while_a_handler_waits(sender):
     sender.close()
 
 
+def reset(sender):
+    sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sender.close()
+
+
 def reset_while_a_handler_waits(sender):
     sender.command(b"EHLO c")
     sender.send(b"MAIL FROM:<wait@b>\r\n")
     assert sender.nothing_more(0.1)
-    sender.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    sender.close()
+    reset(sender)
 
 
 def err(sender):
