@@ -14,7 +14,7 @@ INSTALLED = $(VENV)/installed
 COMPILE = $(PY) setup.py -q build_ext --inplace
 
 .DEFAULT_GOAL := build
-.PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine bench-admission bench-authentication soak lint fuzz clean
+.PHONY: help build debug run test interop test-debug asan valgrind bench bench-engine bench-admission bench-authentication bench-services soak lint fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-20s %s\n", $$1, $$2 }'
@@ -83,6 +83,10 @@ bench-admission: build ## measure what a refused connection costs, and what 10,0
 
 bench-authentication: build ## measure what SPF, blocklists, DKIM and DMARC cost, and how long clients wait when the DNS is slow
 	@$(PY) -m bench.authentication
+
+bench-services: build ## measure what scanners, databases, stores, HTTP and large maps cost a message (minutes)
+	@PYTHON="$(PYTHON)" sh tests/install-packages.sh test
+	@$(PY) -m bench.services
 
 soak: build ## 100,000 sessions in one worker, half of them ended by a limit: memory must stay flat (minutes)
 	@$(PY) -m bench.soak

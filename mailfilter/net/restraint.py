@@ -52,8 +52,9 @@ class Restrained:
     def _tick(self):
         """Is the client still in time? Looked at when a time could have passed, not at every input."""
         now, session = self.worker.loop.time(), self.session
-        late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None,
-                                         session.state in (ST_DATA, ST_CHUNKS), self.budget.octets)
+        in_message = session.state in (ST_DATA, ST_CHUNKS)
+        late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None, in_message,
+                                         self.budget.octets)
         if late is not None:
             if self._asked is None and self._held is None and not self.handshaking:
                 self._timer = None
@@ -61,7 +62,8 @@ class Restrained:
                 self._end_for(late)
                 return
             wait = 1.0                  # the handler has a time limit of its own
-        idle = now - self.deadlines.progress
+        # No handler runs before a message has ended, however slowly it comes.
+        idle = now - (self.deadlines.message if in_message else self.deadlines.progress)
         if idle >= self.timeouts.idle_heap:
             self.driver.sleep()
             self._slept = True          # what happens next sets the clock anew

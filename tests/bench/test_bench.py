@@ -35,6 +35,15 @@ def test_systems_are_compared_and_drawn(tmp_path):
     ElementTree.parse(tmp_path / "picture.svg")
 
 
+def test_services_and_maps_are_measured():
+    done = run("-m", "bench.services", "--quick", "--only", "Store, get")
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = [[cell.strip() for cell in line.split("|")][1:-1] for line in done.stdout.splitlines() if line.startswith("| ")]
+    names = [row[0] for row in rows]
+    assert "nobody is asked" in names and "Store, get: embedded" in names and "1,000, domains" in names
+    assert all(row[1] for row in rows)
+
+
 def test_words_of_the_command_line():
     chosen = bench.arguments(["--workloads", "tls,idle", "--systems", "Mailfilter", "--long"])
     assert chosen.workloads == ["tls", "idle"] and chosen.systems == ["Mailfilter"] and chosen.long and not chosen.record

@@ -93,6 +93,25 @@ def test_gauges_and_refused_connections(serve):
     wait_until(lambda: pages.numbers()["heaps",] == 0, "the heaps to go")
 
 
+@pytest.mark.parametrize("begin", [b"DATA", b"BDAT 1000000 LAST"], ids=["DATA", "BDAT"])
+def test_messages_that_drip_kept_their_heaps_awake(serve, begin):
+    """Each of very many slow clients had a whole heap in memory, though no handler runs before a message has ended."""
+    server = serve(POLICY, timeouts={"idle_heap": 0.3}, options=["--metrics", "127.0.0.1:0"])
+    pages = Pages(server)
+    with Sender(server.port) as sender:
+        sender.hello()
+        for line in (b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>"):
+            assert sender.command(line).code == 250
+        sender.send(begin + b"\r\n")
+        if begin == b"DATA":
+            assert sender.reply().code == 354
+
+        def asleep():
+            sender.send(b"X: y\r\n")
+            return pages.numbers()["heaps_asleep",] == 1
+        wait_until(asleep, "the heap to sleep", 30)
+
+
 def test_a_dead_worker_takes_its_gauges_with_it_and_leaves_its_counts(serve):
     server = serve(POLICY, options=["--workers", "2", "--metrics", "127.0.0.1:0"])
     pages = Pages(server)
