@@ -4,10 +4,16 @@
     python -m bench.canned refuse-connect the same, but the greeting is a refusal (refuse-rcpt, refuse-data: that reply)
     python -m bench.canned lockstep PORT  passes each command to 127.0.0.1:PORT and its reply back, one at a time
 
+WORKERS in the environment: so many processes, each with a listener of its own on that port.
+
 No limits, no policy, no checks: what Mailfilter costs more than this is what its work costs. The chosen port is the
 first line on standard output. Must not import anything of Mailfilter.
 """
 import asyncio
+import ctypes
+import os
+import signal
+import socket
 import sys
 
 import uvloop
@@ -172,26 +178,49 @@ class LockStep(asyncio.Protocol):
         self.behind.transport.resume_reading()
 
 
-async def serve(kind, port):
-    """Listen on a free port of 127.0.0.1, print it, and serve until killed."""
-    LockStep.port = port
+async def serve(kind, listener):
+    """Serve until killed."""
     LockStep.loop = asyncio.get_running_loop()
-    server = await LockStep.loop.create_server(kind, "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await LockStep.loop.create_server(kind, sock=listener, backlog=4096)
     await server.serve_forever()
 
 
+def _listener(port):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+def run(kind, workers):
+    """Listen on a free port of 127.0.0.1, print it, and serve in so many processes, as a mail server with workers does."""
+    first = _listener(0)
+    port = first.getsockname()[1]
+    for _ in range(workers - 1):
+        if not os.fork():
+            # It ends with the one that was started.
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+            first.close()
+            first = _listener(port)
+            break
+    else:
+        print(port, flush=True)
+    uvloop.run(serve(kind, first))
+
+
 if __name__ == "__main__":
+    number = int(os.environ.get("WORKERS", "1"))
     if sys.argv[1:] == ["discard"]:
-        uvloop.run(serve(Discard, 0))
+        run(Discard, number)
     elif sys.argv[1:] == ["refuse-connect"]:
-        uvloop.run(serve(type("Refuse", (Discard,), {"greeting": b"554 5.7.1 not you\r\n"}), 0))
+        run(type("Refuse", (Discard,), {"greeting": b"554 5.7.1 not you\r\n"}), number)
     elif sys.argv[1:] == ["refuse-rcpt"]:
         REPLIES[b"RCPT"] = b"550 5.1.1 no such user\r\n"
-        uvloop.run(serve(Discard, 0))
+        run(Discard, number)
     elif sys.argv[1:] == ["refuse-data"]:
-        uvloop.run(serve(type("Refuse", (Discard,), {"taken": b"550 5.7.1 not this\r\n"}), 0))
+        run(type("Refuse", (Discard,), {"taken": b"550 5.7.1 not this\r\n"}), number)
     elif len(sys.argv) == 3 and sys.argv[1] == "lockstep":
-        uvloop.run(serve(LockStep, int(sys.argv[2])))
+        LockStep.port = int(sys.argv[2])
+        run(LockStep, number)
     else:
         sys.exit(__doc__)

@@ -99,9 +99,10 @@ def _sink(name, options, output):
 
 
 @contextmanager
-def canned(name, *mode):
+def canned(name, *mode, workers=1):
     """The uvloop server of `bench.canned`, with the given arguments."""
-    process = launch([sys.executable, "-m", "bench.canned", *mode], stdout=subprocess.PIPE)
+    process = launch([sys.executable, "-m", "bench.canned", *mode], stdout=subprocess.PIPE,
+                     env={**os.environ, "WORKERS": str(workers)})
     try:
         line = process.stdout.readline()
         if not line:

@@ -41,9 +41,19 @@ def _rise(figures):
     return max(abs(value / values[0] - 1) for value in values) * 100
 
 
-def _workers(figures, mode, shape):
-    one, two = (_us(figures, workers.label(mode, shape, number)) for number in (1, 2))
-    return None if one is None or two is None else (two / one - 1) * 100
+def _workers(figures, mode, shape, name=OWN):
+    one, two = (figures.get(workers.label(mode, shape, number), name) for number in (1, 2))
+    return None if one is None or two is None else (two.value / one.value - 1) * 100
+
+
+def _beside(figures, what):
+    """What the floor does where the machine has a say: four busy processes on two cores get in each other's way."""
+    for mode in ("discard", "proxy"):
+        for shape, words in ((ALONE, "one per connection"), (KEPT, "kept")):
+            if what == f"two workers against one, {mode}, {words}":
+                rise = _workers(figures, mode, shape, FLOOR)
+                return "" if rise is None else f" (the floor {rise:+.0f} %)"
+    return ""
 
 
 def _flood(figures, step, name=OWN):
@@ -101,5 +111,6 @@ def rows(figures):
         value = find(figures)
         if value is not None:
             good = value <= bound if most else value >= bound
-            found.append([what, f"{'≤' if most else '≥'} {bound} {unit}", _text(value, unit), "met" if good else "missed"])
+            found.append([what, f"{'≤' if most else '≥'} {bound} {unit}", _text(value, unit) + _beside(figures, what),
+                          "met" if good else "missed"])
     return found

@@ -20,12 +20,13 @@ class Floor(Peer):
 
     name, words = "uvloop floor", "canned replies on uvloop: no policy, no limits"
     modes = frozenset(("discard", "proxy", "refuse-connect", "refuse-rcpt", "refuse-data"))
+    most_workers = 64
 
     def version(self):
         return f"uvloop {metadata.version('uvloop')}"
 
     def start(self, mode, hop=None, workers=1):
-        return systems.canned(self.name, *(["lockstep", hop] if mode == "proxy" else [mode]))
+        return systems.canned(self.name, *(["lockstep", hop] if mode == "proxy" else [mode]), workers=workers)
 
 
 class Mailfilter(Peer):

@@ -20,7 +20,7 @@ def label(number):
 
 def measure(run):
     """Every level has a system of its own that holds its connections all the time, so that levels take turns, too."""
-    seconds = 0.3 if run.quick else 10.0 if run.long else 1.5
+    seconds = 0.3 if run.quick else 5.0 if run.long else 1.5
     with run.systems("proxy") as running:
         turns.take(run, [turns.Job(PROXIED, system, run.figures.of(PROXIED, name), rate=RATE, seconds=seconds, taken=run.taken)
                          for name, system in running.items()])

@@ -5,7 +5,7 @@ from .. import turns
 from ..systems import Unavailable
 
 # What has workers; the two of nginx only in a long run.
-SHORT = ("Mailfilter", "Haraka")
+SHORT = ("uvloop floor", "Mailfilter", "Haraka")
 SHAPES = (("4 KiB, one per connection", False), ("4 KiB, connection kept", True))
 
 
