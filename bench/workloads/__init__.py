@@ -2,7 +2,7 @@
 
 `ALL` has them by the words of the command line. Each is called with the `Run` (see `bench.__main__`).
 """
-from . import handshakes, idle, messages, micro, opened, operations, refusals, senders, workers
+from . import handshakes, idle, messages, micro, opened, operations, refusals, senders, shares, workers
 
 ALL = {
     "messages": (messages.measure, "taking and dropping, and a lock-step proxy, of 4 KiB and 1 MiB"),
@@ -13,5 +13,6 @@ ALL = {
     "open": (opened.measure, "latency and CPU of 200 sessions/s beside 10, 500, 5,000 open connections; of a proxy"),
     "workers": (workers.measure, "two workers beside one"),
     "operations": (operations.measure, "what one operation of a policy costs"),
+    "shares": (shares.measure, "where Mailfilter's CPU goes, where perf is installed"),
     "micro": (micro.measure, "parsers, JavaScript heaps, calls of handlers, each alone"),
 }
