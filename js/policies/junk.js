@@ -18,6 +18,7 @@
  *   scannerAway   what is done when a scanner does not answer: tempfail, so that the client comes again, or accept (tempfail)
  *   spf   whether the sender's domain is asked if the client may send for it (true)
  *   dnsbl   blocklists to ask about the client's address, as zen.example.org=2 with a weight after "=" (none)
+ *   dnsblTimeout   seconds for all lists together; a list without an answer lists nobody (3)
  *   dnsblThreshold   the sum of weights from which a client is listed (1)
  *   nullSender   what a message with the sender <> is, which are bounces, rightly or not: spam, or ham to look on (spam)
  *   trustedClients   addresses and networks whose messages are not looked at (none)
@@ -30,7 +31,9 @@ var user = Sys.setting('spamassassinUser', '');
 var options = {timeout: settings.number('scannerTimeout', 60, 1), away: settings.away('scannerAway', 'tempfail')};
 var asksSpf = Sys.setting('spf', true);
 var zones = settings.zones('dnsbl', '', {});
-var lists = zones.length ? new Dnsbl(zones, {threshold: settings.number('dnsblThreshold', 1, 0)}) : null;
+var lists = zones.length ? new Dnsbl(zones, {
+    threshold: settings.number('dnsblThreshold', 1, 0), timeout: settings.number('dnsblTimeout', 3, 0.1)
+}) : null;
 var bounces = settings.choice('nullSender', 'spam', ['spam', 'ham']);
 var trusted = settings.networks('trustedClients', '');
 

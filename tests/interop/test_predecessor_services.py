@@ -235,7 +235,7 @@ def deliver(server, hop, content=HAM, address=GOOD, proxied=True, **envelope):
         reply = sender.transaction(content, **{"sender": b"<a@b.test>", **envelope})[-1]
         sender.command(b"QUIT")
     assert not hop.violations
-    new = [one.content for one in hop.accepted if one not in taken]
+    new = [one.content for one in hop.accepted if not any(one is other for other in taken)]
     return reply, new[0].partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() if new else None
 
 

@@ -49,7 +49,7 @@ class Front:
         if self.hop is None:
             return replies, None
         assert not self.hop.violations
-        new = [one for one in self.hop.accepted if one not in taken]
+        new = [one for one in self.hop.accepted if not any(one is other for other in taken)]
         assert len(new) <= 1
         return replies, new[0] if new else None
 
@@ -79,7 +79,8 @@ def front(serve_module, hop, dns):
     def make(policy, options=(), **settings):
         if "maildir" not in settings:
             settings = {"nextHop": f"127.0.0.1:{hop.port}", **settings}
-        server = serve_module(policy, listen=["proxy:127.0.0.1:0"], settings=settings, timeouts={"dns": 2},
+        settings = {"dnsblTimeout": 30, **settings}
+        server = serve_module(policy, listen=["proxy:127.0.0.1:0"], settings=settings, timeouts={"dns": 30},
                               options=["--dns-server", dns.address, "--hostname", "mx.test", *options])
         return Front(server, None if "maildir" in settings else hop)
     return make

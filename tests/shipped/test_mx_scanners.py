@@ -1,9 +1,10 @@
 """mx with real scanners: viruses refused, what spamd and Rspamd say done, milters obeyed, and all of them in one score."""
 import re
 
+import dkim
 import pytest
-from scanning import EICAR, GTUBE, Bad, Clamd, RspamdServer, Spamd
-from shipped.conftest import HAM
+from scanning import EICAR, GTUBE, Bad, Clamd, OpenDkim, RspamdServer, Spamd, dkim_keys
+from shipped.conftest import FORGER, HAM
 from shipped.test_mark_and_filter import INFECTED, SPAM, attached
 
 TEST_SECONDS = 120
@@ -167,3 +168,20 @@ def test_milters_are_obeyed(filtered, actions, code, text, expected):
     assert (taken is not None) == (code == 250) and all(octets in taken.content for octets in expected or ())
     if actions[0][:1] == b"+":
         filtered.server.wait_for_log("wants another envelope, which is not done")
+
+
+def test_opendkim_is_one(front):
+    """The real one knows the key, which the DNS of this test does not: what it says stands beside what we say."""
+    key, public = dkim_keys()
+    server = OpenDkim("v", key, public)
+    try:
+        mx = front("mx", domains="example.org", milters=f"127.0.0.1:{server.port}", authservId="front.test")
+        text = HAM.replace(b"a@sender.example", b"a@example.net")
+        key = key.encode() if isinstance(key, str) else key
+        _, taken = last(mx, dkim.sign(text, b"s1", b"example.net", key) + text, address=FORGER)
+        results = re.findall(rb"Authentication-Results: (.*\r\n(?:[ \t].*\r\n)*)", taken.content)
+        assert len(results) == 2
+        said = {one.partition(b";")[0].strip(): re.search(rb"dkim=(\w+)", one).group(1) for one in results}
+        assert said == {b"mx.test": b"pass", b"front.test": b"permerror"}
+    finally:
+        server.finish()
