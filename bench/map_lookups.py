@@ -10,7 +10,7 @@ import time
 
 from mailfilter.services import maps
 
-from .systems import PROJECT
+from .launching import PROJECT
 
 HEAD = ["a map of so many entries", "file", "compiled in, CPU", "mapped in", "memory, a worker's own / of all",
         "CPU, ns a look-up, found / not found"]

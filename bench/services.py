@@ -17,9 +17,10 @@ from types import SimpleNamespace
 
 from . import map_lookups, report, systems, talk
 from .figures import Figures
+from .launching import PROJECT
 from .turns import Job, take
 
-sys.path.append(str(systems.PROJECT / "tests"))
+sys.path.append(str(PROJECT / "tests"))
 
 import databases
 import pytest
@@ -119,7 +120,7 @@ def _measure(chosen, folder, stack, said):
         if name != BASE and wanted not in name:
             continue
         words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        system = stack.enter_context(systems.mailfilter(name, systems.PROJECT / "bench/policies/services.js", *words, *FREELY))
+        system = stack.enter_context(systems.mailfilter(name, PROJECT / "bench/policies/services.js", *words, *FREELY))
         if settings["what"] == "sql":
             _tables(system.port)
         jobs.append(Job("services", system, figures.of("services", name), warm=200))
