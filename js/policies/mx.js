@@ -53,7 +53,7 @@ function unknown(path, user) {
     if (found === null) {
         return new SmtpResponse(550, '5.1.1 No such mailbox here');
     }
-    wish = found === '' ? null : clients.wish(found);
+    wish = /^\s*(reject|defer)\b/i.test(found) ? clients.wish(found) : null;      // "OK" and the like mean nothing
     if (wish !== null && wish.what === 'reject') {
         return new SmtpResponse(550, '5.7.1 ' + (wish.text || 'No mail to that address'));
     }

@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
             "names.domains": "mail.sender.example -1\n",
             "helos.regexp": "/^dial-/ mark\n",
             "senders.hash": "spammer@sender.example quarantine\n<> 1\n",
-            "people.hash": "me@example.org\nyou@example.org\n@other.example\nold@example.org reject Has left\n"
+            "people.hash": "me@example.org\nyou@example.org OK\n@other.example\nold@example.org reject Has left\n"
                            "new@example.org defer Not yet there\n",
             "files.regexp": "/^invoice.*\\.html$/i 3\n/\\.wsf$/i\n"}.items():
         (folder / name).write_text(text)
