@@ -95,7 +95,7 @@
         if (refused(response)) {
             return response;
         }
-        secured = this.startTls(tls);
+        secured = tls.mode === 'off' ? null : this.startTls(tls);
         if (secured !== null && this.tls !== null) {
             response = this.ehlo(options.name);
             if (refused(response)) {

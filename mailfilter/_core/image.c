@@ -64,9 +64,24 @@ static int is_padding(const uint64_t *first, const uint64_t *second, const uint6
     return first[i + 1] == second[i + 1] && first[i + 1] == third[i + 1] && ((a | b | c) >> 52) == 0;
 }
 
-static void relocate(char *to, const image *im) {
+/* The image at this address. A stretch that the processor's cache holds is copied, and then what points in it is
+ * moved, so that memory is gone through once. */
+static void copy_to(char *to, const image *im) {
+    enum { STRETCH = 65536 };
+    const uint32_t *at = im->relocations, *end = at + im->relocated;
     uint64_t shift = (uint64_t)(uintptr_t)to - im->base, *word = words_of(to);
-    for (size_t i = 0; i < im->relocated; i++) word[im->relocations[i]] += shift;
+    for (size_t from = 0; from < im->used; from += STRETCH) {
+        size_t length = im->used - from < STRETCH ? im->used - from : STRETCH;
+        uint32_t next = (uint32_t)((from + length) / 8);
+        memcpy(to + from, im->bytes + from, length);
+        for (; end - at >= 4 && at[3] < next; at += 4) {
+            word[at[0]] += shift;
+            word[at[1]] += shift;
+            word[at[2]] += shift;
+            word[at[3]] += shift;
+        }
+        for (; at < end && *at < next; at++) word[*at] += shift;
+    }
 }
 
 static void forget_host(arena *a) { a->host = NULL; }
@@ -262,8 +277,7 @@ static uint64_t random_word(void) {
 arena *image_copy(const image *im) {
     arena *a = arena_open(im->cap);
     if (!a) return NULL;
-    memcpy(a, im->bytes, im->used);
-    relocate((char *)a, im);
+    copy_to((char *)a, im);
     words_of(a)[im->random[0]] = random_word();
     words_of(a)[im->random[1]] = random_word() | 1;      /* a state of zeros would give zeros for ever */
     return a;
@@ -427,8 +441,7 @@ int image_hibernate(const image *im, arena *a, remains *r) {
 
 void image_wake(const image *im, arena *a, remains *r) {
     const unsigned char *in = r->packed;
-    memcpy(a, im->bytes, im->used);
-    relocate((char *)a, im);
+    copy_to((char *)a, im);
     uint64_t *word = words_of(a);
     for (size_t k = 0, at = 0; k < r->words; k++) {
         uint64_t value;

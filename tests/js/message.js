@@ -125,4 +125,11 @@ test("responses", function () {
     same(new SmtpResponse(250, "x") instanceof SmtpResponse, true);
     throws(function () { return new SmtpResponse(250); }, /Invalid argument/);
     throws(function () { return new SmtpResponse(); }, /Invalid argument/);
+    throws(function () { return (0, SmtpResponse)(250, "x"); }, /TypeError/);
+    same([SmtpResponse.length, SmtpResponse.name, response.constructor === SmtpResponse], [3, "SmtpResponse", true]);
+    same(Object.keys(response), ["code", "message", "disconnect"]);
+    same(new SmtpResponse({valueOf: function () { return 451; }}, {toString: function () { return "made"; }}).message, "made");
+    function Refusal(text) { SmtpResponse.call(this, 550, text); }
+    Refusal.prototype = Object.create(SmtpResponse.prototype);
+    same([new Refusal("no").code, new Refusal("no").message, new Refusal("no") instanceof SmtpResponse], [550, "no", true]);
 });
