@@ -138,14 +138,20 @@ class Conversation:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Hangup
 
-    def _answer(self, step, default=None):
-        """Play the step and return what was said (b"" when nothing was)."""
+    def _answer(self, step, default=None, note=None):
+        """Play the step and return what was said (b"" when nothing was). `note` is called for a success, before it is sent at
+        once: whoever has the reply may look at once."""
         action = self.hop.take(step) or Say(default or DEFAULTS[step])
         if isinstance(action, Drop):
             self._hang_up(action.reset)
         if isinstance(action, Mute):
             return b""
+        plain = action.delay is None and action.pause is None and not action.close
+        if note is not None and plain and action.reply[:1] == b"2":
+            note()
         self._say(action)
+        if note is not None and not plain and action.reply[:1] == b"2":
+            note()
         return action.reply
 
     def _say(self, action):
@@ -215,13 +221,13 @@ class Conversation:
             raise _Hangup
 
     def _on_mail(self, step, line):
-        if self._answer(step)[:1] == b"2":
+        def begun():
             self._transaction = Transaction(line[len(b"MAIL FROM:"):])
             self.transactions.append(self._transaction)
+        self._answer(step, note=begun)
 
     def _on_rcpt(self, step, line):
-        if self._answer(step)[:1] == b"2":
-            self._transaction.recipients.append(line[len(b"RCPT TO:"):])
+        self._answer(step, note=lambda: self._transaction.recipients.append(line[len(b"RCPT TO:"):]))
 
     def _on_data(self, step, _line):
         if self._answer(step)[:1] != b"3":
