@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from . import cpu, report, systems
 from .dns_server import address_of
 from .launching import PROJECT, launch
+from .player import Player
+from .talk import LoadFailed
 
 DELAY_MS = 20
 CHECKS = ("nothing", "spf", "dnsbl", "dkim", "dmarc", "all")
@@ -31,10 +33,6 @@ IN_FLIGHT = 1000
 AT_ONCE = 20
 BODY = b"The quick brown fox jumps over the lazy dog, again and again and again...\r\n" * 50
 LARGE = b"x" * 76 + b"\r\n"
-
-
-class Failed(Exception):
-    """A message was not taken."""
 
 
 class Messages:
@@ -60,47 +58,12 @@ class Messages:
         return self._made[number]
 
 
-class _Client(asyncio.Protocol):
-    """One session; `done` gets the seconds between the end of the message and the reply to it."""
-
-    def __init__(self, number, message, done, gate=None):
-        self.steps = iter([b"EHLO c%d.bench\r\n" % number, b"MAIL FROM:<a@d%d.bench>\r\n" % number,
-                           b"RCPT TO:<b@example.test>\r\n", b"DATA\r\n", message])
-        self.message = message
-        self.done = done
-        self.sent = None
-        self.rest = b""
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.rest += data
-        while not self.done.done() and (end := self.rest.find(b"\n") + 1):
-            line, self.rest = self.rest[:end], self.rest[end:]
-            if line[3:4] == b"-":
-                continue
-            if line[:1] not in (b"2", b"3"):
-                self.done.set_exception(Failed(line.decode("utf-8", "replace").strip()))
-            elif self.sent is not None:
-                self.done.set_result(time.perf_counter() - self.sent)
-            else:
-                step = next(self.steps)
-                if step is self.message:
-                    self.sent = time.perf_counter()
-                self.transport.write(step)
-                continue
-            self.transport.close()
-
-    def connection_lost(self, _error):
-        if not self.done.done():
-            self.done.set_exception(Failed("closed before the end"))
-
-
 async def _session(port, number, message):
     loop = asyncio.get_running_loop()
     done = loop.create_future()
-    await loop.create_connection(lambda: _Client(number, message, done), "127.0.0.1", port)
+    steps = [b"EHLO c%d.bench\r\n" % number, b"MAIL FROM:<a@d%d.bench>\r\n" % number, b"RCPT TO:<b@example.test>\r\n",
+             b"DATA\r\n", message]
+    await loop.create_connection(lambda: Player(steps, done), "127.0.0.1", port)
     return await asyncio.wait_for(done, 60)
 
 
@@ -243,7 +206,7 @@ def main(words=None):
             found = measure_checks(chosen, messages, dns, say)
             waited, seconds, used = _in_flight(chosen, messages, dns, say)
             alone, beside = _beside_large(chosen, messages, dns, say)
-    except (systems.Unavailable, Failed, OSError, TimeoutError) as error:
+    except (systems.Unavailable, LoadFailed, OSError, TimeoutError) as error:
         print(f"bench: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     base = [statistics.median(values) for values in found["nothing"][:2]]

@@ -9,6 +9,7 @@ import sys
 
 import uvloop
 
+from .player import Player
 from .talk import LoadFailed, message
 
 AT_ONCE = 64        # connections that are being opened at a time
@@ -21,46 +22,16 @@ STEPS = {
 }
 
 
-class _Player(asyncio.Protocol):
-    """One connection; `done` gets None when its steps are over, or what went wrong."""
-
-    def __init__(self, steps, done):
-        self.steps = iter(steps)
-        self.done = done
-        self.rest = b""
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.rest += data
-        while not self.done.done() and (end := self.rest.find(b"\n") + 1):
-            line, self.rest = self.rest[:end], self.rest[end:]
-            if line[3:4] == b"-":
-                continue
-            step = next(self.steps, None) if line[:1] in (b"2", b"3") else line
-            if step is None or step is line:
-                self.done.set_result(step)
-            else:
-                self.transport.write(step)
-
-    def connection_lost(self, _error):
-        if not self.done.done():
-            self.done.set_result(b"closed before the end")
-
-
 async def _hold(port, number, kind):
     loop, gate, transports = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE), []
 
     async def one():
         async with gate:
             done = loop.create_future()
-            transport, _ = await loop.create_connection(lambda: _Player(STEPS[kind], done), "127.0.0.1", port)
+            transport, _ = await loop.create_connection(lambda: Player(STEPS[kind], done, stays=True), "127.0.0.1", port)
             transports.append(transport)
             if STEPS[kind]:
-                problem = await asyncio.wait_for(done, 60)
-                if problem is not None:
-                    raise LoadFailed(f"answered {problem!r}")
+                await asyncio.wait_for(done, 60)
 
     await asyncio.gather(*(one() for _ in range(number)))
     print("held", flush=True)
