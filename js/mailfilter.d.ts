@@ -730,10 +730,16 @@ interface RspamdOptions extends ScannerOptions {
     flags?: string[];
     /** More headers for its request. */
     headers?: { [name: string]: string };
+    /** Asks by TLS; `ca`: a file of authorities; `verify: false`: any certificate; `name`: what it must name, the host by default. */
+    tls?: boolean | { ca?: string, verify?: boolean, name?: string };
+    /** Whether a message that Rspamd has changed is wanted back. */
+    rewrite?: boolean;
 }
 
 /** What Rspamd says. */
 interface RspamdVerdict {
+    /** The message as Rspamd has changed it, where the option `rewrite` asked for that and it has changed something. */
+    rewritten: { headers: SmtpHeader[], body: SmtpBody } | null;
     /** `no action`, `greylist`, `add header`, `rewrite subject`, `soft reject`, `reject`, or one of its configuration's. */
     action: string;
     /** The sum of all symbols. */

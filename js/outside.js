@@ -1,7 +1,7 @@
 /*
- * The options that everything has which asks a service outside: `away` and `timeout`.
+ * The options that everything has which asks a service outside: `away` and `timeout`; and messages that come back.
  */
-(function (host) {
+(function (host, global) {
     'use strict';
 
     var AWAY = ['tempfail', 'accept', 'throw'];
@@ -24,4 +24,18 @@
         }
         return +options.timeout;
     };
-}(this.host));
+    /* What came back, with those of the headers that are the same as before: they leave octet for octet as they came. */
+    host.returnedHeaders = function (list, headers) {
+        var before = Object.create(null), result = [], i, header, text;
+        for (i = 0; i < (headers === null || headers === undefined ? 0 : headers.length); i++) {
+            text = String(headers[i]);
+            (before[text] = before[text] || []).push(headers[i]);
+        }
+        for (i = 0; i < list.length; i += 2) {
+            header = new global.SmtpHeader(list[i], list[i + 1]);
+            text = String(header);
+            result.push(before[text] !== undefined && before[text].length ? before[text].shift() : header);
+        }
+        return result;
+    };
+}(this.host, this));

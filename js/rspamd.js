@@ -4,15 +4,17 @@
 (function (host, global) {
     'use strict';
 
-    var OPTIONS = Symbol('options'), FACTS = Symbol('facts');
+    var OPTIONS = Symbol('options'), FACTS = Symbol('facts'), TLS = Symbol('TLS'), REWRITE = Symbol('rewrite');
 
     /**
      * @param {string} address  a name, an address, or "unix:/path"
      * @param {number} [port=11333]  of its worker "normal", or of its proxy
      * @param {object} [options]  timeout, away; password; settings (object) or settingsId; flags (array); headers (object):
-     *     more headers for its request
+     *     more headers for its request; tls: true, or {ca: file of authorities, verify: false for any certificate, name: what it
+     *     must name}; rewrite: whether a message that Rspamd has changed is wanted
      */
     function Rspamd(address, port, options) {
+        var flags, tls;
         options = options || {};
         this.host = String(address);
         this.port = port === undefined || port === null ? 11333 : Number(port);
@@ -27,9 +29,17 @@
         if (options.settingsId !== undefined) {
             this[FACTS].push('Settings-ID', String(options.settingsId));
         }
-        if (options.flags !== undefined) {
-            this[FACTS].push('Flags', options.flags.map(String).join(','));
+        flags = (options.flags || []).map(String);
+        this[REWRITE] = !!options.rewrite;
+        if (this[REWRITE] && flags.indexOf('body_block') < 0) {
+            flags.push('body_block');
         }
+        if (flags.length) {
+            this[FACTS].push('Flags', flags.join(','));
+        }
+        tls = options.tls === true ? {} : options.tls || null;
+        this[TLS] = tls === null ? [] : [tls.ca === undefined ? null : String(tls.ca), tls.verify !== false,
+            tls.name === undefined ? null : String(tls.name)];
         for (var name in options.headers || {}) {
             this[FACTS].push(name, String(options.headers[name]));
         }
@@ -77,10 +87,15 @@
     Rspamd.prototype.check = function (server, headers, body) {
         var said;
         host.needMessage('check', headers, body);
-        said = host.wait(['rspamd.check', this.host, this.port, factsOf(server).concat(this[FACTS]), host.outgoingHeaders(headers),
-            host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
+        said = host.wait(['rspamd.check', this.host, this.port, factsOf(server).concat(this[FACTS]), this[TLS], this[REWRITE],
+            host.outgoingHeaders(headers), host.bodyReference(body), Number(this.MAX_MESSAGE_LEN), this[OPTIONS][0], this[OPTIONS][1]]);
         if (said === null) {
             return null;
+        }
+        if (said.rewritten !== null) {
+            said.rewritten = {
+                headers: host.returnedHeaders(said.rewritten[0], headers), body: new host.SmtpBody(said.rewritten[1], said.rewritten[2])
+            };
         }
         host.define(said, 'apply', apply);
         return said;

@@ -61,21 +61,6 @@
         return verdict;
     };
 
-    /* What came back, with those of the headers that are the same as before: they leave octet for octet as they came. */
-    host.returnedHeaders = function (list, headers) {
-        var before = Object.create(null), result = [], i, header, text;
-        for (i = 0; i < (headers === null || headers === undefined ? 0 : headers.length); i++) {
-            text = String(headers[i]);
-            (before[text] = before[text] || []).push(headers[i]);
-        }
-        for (i = 0; i < list.length; i += 2) {
-            header = new global.SmtpHeader(list[i], list[i + 1]);
-            text = String(header);
-            result.push(before[text] !== undefined && before[text].length ? before[text].shift() : header);
-        }
-        return result;
-    };
-
     /**
      * Has a message marked by spamd, as its configuration says. Waits.
      * @returns {?object} spam, score, required, and the message as it is then: headers (SmtpHeader[]) and body (SmtpBody)

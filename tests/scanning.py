@@ -116,6 +116,11 @@ rspamd_config:register_symbol{name = 'FACTS', score = 0.1, group = 'own', callba
   local from = task:get_from(1) or {}
   local tls = task:get_request_header('TLS-Version')
   task:set_milter_reply{add_headers = {['X-Facts'] = {value = 'seen', order = 1}}, remove_headers = {['X-Old'] = 0}}
+  local rewritten = task:get_request_header('X-Rewrite')
+  if rewritten then
+    local text = tostring(task:get_content()):gsub('secret', 'hidden')
+    task:set_message('X-Rewritten: yes\\r\\n' .. text)
+  end
   return true, 1.0, 'ip=' .. tostring(task:get_from_ip()), 'helo=' .. tostring(task:get_helo()),
     'user=' .. tostring(task:get_user()), 'from=' .. tostring(from[1] and from[1].addr),
     'rcpts=' .. tostring(#rcpt), 'tls=' .. tostring(tls)

@@ -20,6 +20,7 @@ from mailfilter.errors import PolicyError
 from mailfilter.policy import dialect, library, rehearsal
 from mailfilter.policy.lexer import code_only, words
 from mailfilter.policy.loader import CACHE_SETTING
+from mailfilter.policy.map_operations import SETTING as MAPS_SETTING
 from mailfilter.policy.operations import OPERATIONS
 
 __all__ = ["HANDLERS", "measure", "missing_parts", "operations_used", "type_errors", "unread_settings", "warnings"]
@@ -165,7 +166,7 @@ def unread_settings(policy):
     Nothing where a policy computes the names of its settings.
     """
     texts = [program.text for program in policy.programs.values()]
-    read = {CACHE_SETTING}
+    read = {CACHE_SETTING, MAPS_SETTING}
     for text in (*texts, *(source.decode() for _, source in library.every_source())):
         code = code_only(text)
         for called in re.finditer(r"\bsetting\(", code):

@@ -129,7 +129,7 @@ OPERATIONS = (
               deadline="spamassassin, or as asked", failure="as `away` says"),
     Operation("spamassassin.modify", scanner.spamassassin_modify, (str, NUMBER, str, list, BODY, NUMBER, NUMBER, str), waits=True,
               deadline="spamassassin, or as asked", failure="as `away` says"),
-    Operation("rspamd.check", scanner.rspamd, (str, NUMBER, list, list, BODY, NUMBER, NUMBER, str), waits=True,
+    Operation("rspamd.check", scanner.rspamd, (str, NUMBER, list, list, bool, list, BODY, NUMBER, NUMBER, str), waits=True,
               deadline="rspamd, or as asked", failure="as `away` says"),
     Operation("store.check", store.check, (str,), loading=True),
     Operation("store.digest", store.digest, (str,)),

@@ -2,6 +2,8 @@
 
 Must not know: what a policy does with a verdict.
 """
+import asyncio
+
 from mailfilter import log as logs
 from mailfilter.errors import MailfilterError
 from mailfilter.mail.returned import Returned
@@ -13,6 +15,8 @@ from mailfilter.services.clamd import clamd_at
 from mailfilter.services.stream import address_of
 
 __all__ = ["clamav", "rspamd", "spamassassin", "spamassassin_modify"]
+
+_PIECE_OCTETS = 65536
 
 
 def _outgoing(context, headers, body, most):
@@ -90,16 +94,53 @@ def spamassassin_modify(context, waiting, host, port, user, headers, body, most,
     return ask(context, waiting, service.circuit, make, seconds=seconds_of(seconds, context.timeouts.spamassassin), away=away)
 
 
-def rspamd(context, waiting, host, port, facts, headers, body, most, seconds, away):
-    """What Rspamd says, an object; null for a message that is too big. facts: [header of the request, value, …]."""
+def rspamd(context, waiting, host, port, facts, tls, rewrite, headers, body, most, seconds, away):
+    """What Rspamd says, an object; null for a message that is too big. facts: [header of the request, value, …].
+
+    tls: [], or [file of authorities or null, whether to verify, name or null]. rewrite: whether a changed message is wanted;
+    `rewritten` is then null or [[name, [line, …], …] of the header, number and length of the body].
+    """
     outgoing = _outgoing(context, headers, body, most)
     if outgoing is None:
         return None
     message, pairs = outgoing
-    service = rspamd_service.rspamd_at(outside(context), address_of(host, port))
+    if rewrite and message.body.binary:
+        raise MailfilterError("a binary body cannot be given to Rspamd to be changed: it is no text of lines")
+    if tls:
+        authorities, verify, name = tls
+        tls = (authorities, bool(verify), name or ("localhost" if host.startswith("unix:") else host.strip("[]")))
+    service = rspamd_service.rspamd_at(outside(context), address_of(host, port), tls or None)
     request = rspamd_service.request_of(str(host), [str(fact) for fact in facts], message.plain_size(pairs))
 
     async def make():
-        return await service.check(request, lambda: message.plain_chunks(pairs))
+        # Whoever rewrites a message adds to it, but does not make it many times as large.
+        room = 2 * message.plain_size(pairs) + (1 << 20) if rewrite else 0
+        said = await service.check(request, lambda: message.plain_chunks(pairs), room)
+        if said["rewritten"] is not None:
+            said["rewritten"] = await _returned(context, message.body, said["rewritten"]) if rewrite else None
+        return said
 
     return ask(context, waiting, service.circuit, make, seconds=seconds_of(seconds, context.timeouts.rspamd), away=away)
+
+
+async def _returned(context, like, octets):
+    """[[name, [line, …], …] of the header, number and length of the body] of a message that came back whole."""
+    returned = Returned(like)
+
+    def take():
+        for place in range(0, len(octets), _PIECE_OCTETS):
+            returned.take(octets[place:place + _PIECE_OCTETS])
+        returned.finish()
+
+    try:
+        if len(octets) > _PIECE_OCTETS:
+            await asyncio.to_thread(take)
+        else:
+            take()
+    except BaseException:
+        returned.close()
+        raise
+    flat = []
+    for field in returned.fields:
+        flat += [field.name, field.parts]
+    return [flat, *add_body(context, returned.body)]

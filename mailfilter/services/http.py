@@ -13,12 +13,12 @@ import importlib.util
 import ipaddress
 import re
 import socket
-import ssl
 from collections import namedtuple
 from urllib.parse import urljoin, urlsplit
 
 from mailfilter.errors import ConfigError, MailfilterError, ServiceProtocolError, ServiceUnavailable
 from mailfilter.services.circuit import Circuit
+from mailfilter.services.tls_context import client_context
 
 __all__ = ["BODY", "LARGEST", "REDIRECTS", "Answer", "check", "checked", "open_server", "origin"]
 
@@ -109,7 +109,7 @@ class Server:
             authorities, verify = self._tls
             context = True
             if authorities is not None or not verify:
-                context = await asyncio.to_thread(_context, authorities, verify)
+                context = await asyncio.to_thread(client_context, authorities, verify)
             if self._session is None:       # somebody else may have been faster
                 connector = aiohttp.TCPConnector(limit=20, ssl=context, resolver=_Resolver(self._loop, self._public))
                 self._session = aiohttp.ClientSession(
@@ -155,17 +155,6 @@ class Server:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def _context(authorities, verify):
-    try:
-        context = ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
-        raise ServiceUnavailable(f"the certificates in {authorities} cannot be read: {error}") from error
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _read(answer, url, limit, name):

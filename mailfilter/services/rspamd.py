@@ -5,6 +5,7 @@ passed on, and what is not of the kind it should be is as if it were not there.
 
 Must not know: policies, headers of messages.
 """
+import asyncio
 import json
 import re
 
@@ -12,6 +13,7 @@ from mailfilter.errors import MailfilterError, ServiceError, ServiceProtocolErro
 from mailfilter.services.circuit import Circuit
 from mailfilter.services.connections import Connections
 from mailfilter.services.stream import open_stream
+from mailfilter.services.tls_context import client_context
 
 __all__ = ["request_of", "rspamd_at"]
 
@@ -43,32 +45,47 @@ def request_of(host, facts, size):
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
-def rspamd_at(outside, address):
-    """The Rspamd at an Address, shared by all sessions of the worker whose Outside this is."""
-    return outside.get("rspamd", address, lambda outside: _Rspamd(outside, address))
+def rspamd_at(outside, address, tls=None):
+    """The Rspamd at an Address, shared by all sessions of the worker whose Outside this is.
+
+    tls: None, or (file with certificates of authorities or None, whether to verify, name that the certificate must have).
+    """
+    return outside.get("rspamd", (address, tls), lambda outside: _Rspamd(outside, address, tls))
 
 
 class _Rspamd:
     """An Rspamd as one worker uses it. circuit: where requests to it pass."""
 
-    def __init__(self, outside, address):
+    def __init__(self, outside, address, tls):
         self.circuit = Circuit("rspamd", f"Rspamd at {address}", outside.loop, outside.report)
-        self._connections = Connections(outside.loop, lambda: open_stream(outside.loop, address), lambda stream: stream.usable,
-                                        lambda stream: stream.close(), idle_s=IDLE_S)
+        self._loop = outside.loop
+        self._address = address
+        self._tls = tls
+        self._context = None
+        self._connections = Connections(outside.loop, self._open, lambda stream: stream.usable, lambda stream: stream.close(),
+                                        idle_s=IDLE_S)
+
+    async def _open(self):
+        if self._tls is None:
+            return await open_stream(self._loop, self._address)
+        authorities, verify, name = self._tls
+        if self._context is None:
+            self._context = await asyncio.to_thread(client_context, authorities, verify)
+        return await open_stream(self._loop, self._address, (self._context, name))
 
     def close(self):
         """End the connections that nobody uses."""
         self._connections.close()
 
-    async def check(self, request, chunks_of):
-        """What it says of a message, as told() has it."""
+    async def check(self, request, chunks_of, rewritten=0):
+        """What it says of a message, as told() has it. rewritten: how large a message that it gives back may be, in octets."""
         while True:
             stream = await self._connections.take()
             kept = stream.requests > 0
             stream.requests += 1
             stream.used = False
             try:
-                status, body, keep = await _exchange(stream, request, chunks_of())
+                status, body, keep, message_at = await _exchange(stream, request, chunks_of(), ANSWER_OCTETS + rewritten)
             except (ServiceError, OSError) as error:
                 self._connections.drop(stream)
                 if kept and stream.over and not stream.used and not isinstance(error, ServiceProtocolError):
@@ -87,11 +104,16 @@ class _Rspamd:
             if status in (401, 403):
                 raise MailfilterError(f"Rspamd refuses to be asked ({status}): {words}")
             raise ServiceUnavailable(f"Rspamd has answered {status}: {words}")
-        return told(body)
+        if message_at is None:
+            return told(body) | {"rewritten": None}
+        if not 0 < message_at <= len(body):
+            raise ServiceProtocolError(f"a message at {message_at} in an answer of {len(body)} octets")
+        return told(body[:message_at]) | {"rewritten": body[message_at:]}
 
 
-async def _exchange(stream, request, chunks):
-    """(status, body, whether the connection can be used again)."""
+async def _exchange(stream, request, chunks, most):
+    """(status, body of at most `most` octets, whether the connection can be used again, where in the body a message begins or
+    None)."""
     problem = None
     try:
         await stream.write(request)
@@ -107,7 +129,7 @@ async def _exchange(stream, request, chunks):
     stream.used = True
     if status is None:
         raise ServiceProtocolError("what answers is no HTTP server")
-    keep, length, chunked = status[1] == b"1", None, False
+    keep, length, chunked, message_at = status[1] == b"1", None, False, None
     for _ in range(LINES):
         line = (await stream.line(LINE_OCTETS)).rstrip(b"\r")
         if not line:
@@ -118,22 +140,24 @@ async def _exchange(stream, request, chunks):
             length = int(value)
         elif name == b"transfer-encoding":
             chunked = value.lower() == b"chunked"
+        elif name == b"message-offset" and value.isdigit() and len(value) < 16:
+            message_at = int(value)
         elif name == b"connection":
             keep = value.lower() == b"keep-alive" or keep and value.lower() != b"close"
     else:
         raise ServiceProtocolError("a header without end")
     if chunked:
-        body = await _chunked(stream)
+        body = await _chunked(stream, most)
     elif length is not None:
-        if length > ANSWER_OCTETS:
+        if length > most:
             raise ServiceProtocolError(f"an answer of {length} octets")
         body = await stream.exactly(length)
     else:
-        body, keep = await _rest(stream), False
-    return int(status[2]), body, keep and problem is None
+        body, keep = await _rest(stream, most), False
+    return int(status[2]), body, keep and problem is None, message_at
 
 
-async def _chunked(stream):
+async def _chunked(stream, most):
     found, size = [], 0
     while True:
         line = (await stream.line(LINE_OCTETS)).partition(b";")[0].strip()
@@ -141,7 +165,7 @@ async def _chunked(stream):
             raise ServiceProtocolError("a chunk without a size")
         length = int(line, 16)
         size += length
-        if size > ANSWER_OCTETS:
+        if size > most:
             raise ServiceProtocolError("an answer that is too long")
         if length:
             found.append(await stream.exactly(length))
@@ -149,11 +173,11 @@ async def _chunked(stream):
             return b"".join(found)
 
 
-async def _rest(stream):
+async def _rest(stream, most):
     found, size = [], 0
     while piece := await stream.some(65536):
         size += len(piece)
-        if size > ANSWER_OCTETS:
+        if size > most:
             raise ServiceProtocolError("an answer that is too long")
         found.append(piece)
     return b"".join(found)

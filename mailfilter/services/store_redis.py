@@ -145,7 +145,7 @@ def _connect(place):
     options = {"username": place.user, "password": place.password, "db": place.number, "retry": Retry(NoBackoff(), 0),
                "socket_timeout": None, "socket_connect_timeout": None}
     if place.mode == "cluster":
-        del options["retry"], options["db"]
+        del options["db"]
         return (RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in place.hosts], ssl=place.tls, **options),)
     options["max_connections"] = 2 * AT_ONCE
     if place.mode == "sentinel":

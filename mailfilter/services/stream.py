@@ -39,12 +39,13 @@ def address_of(host, port):
     return Address(("tcp", host.removeprefix("[").removesuffix("]"), int(port)))
 
 
-async def open_stream(loop, address):
-    """Connect; OSError when that fails."""
+async def open_stream(loop, address, tls=None):
+    """Connect; OSError when that fails. tls: (an SSLContext, the name that the certificate must have) or None."""
+    options = {} if tls is None else {"ssl": tls[0], "server_hostname": tls[1]}
     if address[0] == "unix":
-        _, stream = await loop.create_unix_connection(Stream, address[1])
+        _, stream = await loop.create_unix_connection(Stream, address[1], **options)
     else:
-        _, stream = await loop.create_connection(Stream, address[1], address[2])
+        _, stream = await loop.create_connection(Stream, address[1], address[2], **options)
     return stream
 
 
@@ -89,7 +90,7 @@ class Stream(asyncio.Protocol):
         return False
 
     def connection_lost(self, error):
-        if error is not None:
+        if error is not None and self._transport.get_extra_info("ssl_object") is None:
             self._buffer += last_words(self._transport)
         self._over = True
         self._blocked = False

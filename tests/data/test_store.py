@@ -294,6 +294,15 @@ def test_a_cluster(work):
         server.finish()
 
 
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/mail"])
+def test_nothing_is_asked_twice(url):
+    """A request that was sent may have been done; the library would send it again where nobody says that it must not."""
+    from mailfilter.services import store_redis
+    first, *_more = store_redis._connect(stores.parse(url).place)
+    retry = first.retry if "cluster" in url else first.connection_pool.connection_kwargs["retry"]
+    assert retry.get_retries() == 0
+
+
 def test_a_sentinel(work):
     server = databases.Redis()
     port = free_port()

@@ -13,7 +13,13 @@ function ask(kind, server) {
     case 'clamav': return new ClamAV(host, port, options);
     case 'spamassassin': return new SpamAssassin(host, port, null, options);
     case 'milter': options.macros = {'{daemon_name}': 'here'}; return new Milter(host, port, options);
-    case 'rspamd': return new Rspamd(host, port, options);
+    case 'rspamd':
+        if (Sys.setting('ca', '')) { options.tls = {ca: Sys.setting('ca'), name: Sys.setting('name', '127.0.0.1')}; }
+        if (server.how === 'rewritten' || server.how === 'untouched') {
+            options.rewrite = true;
+            options.headers = server.how === 'rewritten' ? {'X-Rewrite': 'yes'} : {};
+        }
+        return new Rspamd(host, port, options);
     }
 }
 /* In lines that no reply breaks. */
@@ -39,6 +45,12 @@ SmtpServer.prototype.smtpData = function (headers, body) {
         if (this.how === 'apply') {
             result.apply(headers);
             return told(headers.map(String));
+        }
+        if (this.how === 'untouched') {
+            return told(result.rewritten);
+        }
+        if (this.how === 'rewritten') {
+            return told([result.rewritten.headers.map(String), result.rewritten.body.text()]);
         }
         if (this.how === 'body') {
             return told([result.body === body, result.body.text()]);

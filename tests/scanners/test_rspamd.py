@@ -1,5 +1,7 @@
 """Rspamd, the real one: actions, symbols, what it is told of the session, headers it wants changed."""
 import pytest
+from certificates import Authority
+from peers.tls_front import TlsFront
 from scanning import RspamdServer
 
 HAM = b"Subject: hello\nFrom: a@example.net\nX-Old: 1\nx-old: 2\nDate: Sun, 22 Nov 2026 21:00:00 +0000\n\nGood day\n"
@@ -32,3 +34,23 @@ def test_what_it_is_told(ask):
 def test_its_headers(ask):
     headers = ask(HAM, how="apply")
     assert headers[1] == "X-Facts: seen" and not [line for line in headers if line.lower().startswith("x-old")]
+
+
+def test_a_message_that_it_changes(ask):
+    assert ask(HAM, how="untouched") is None
+    headers, body = ask(HAM + b"a secret\n" * 100, how="rewritten")
+    assert headers[:2] == ["X-Rewritten: yes", "Subject: hello"] and len(headers) == 6
+    assert body == "Good day\r\n" + "a hidden\r\n" * 100
+
+
+def test_over_tls(rspamd, asker, tmp_path):
+    authority = Authority(tmp_path)
+    with TlsFront(rspamd.port, authority.make("127.0.0.1").pair) as front:
+        ask = asker("rspamd", front.port, ca=authority.file)
+        assert ask(HAM)["action"] == ask(HAM)["action"] == "no action" and front.handshakes
+        stranger = Authority(tmp_path, "Another CA")
+        assert "CERTIFICATE_VERIFY_FAILED" in asker("rspamd", front.port, ca=stranger.file)(HAM, away="throw")
+        wrong = asker("rspamd", front.port, ca=authority.file, name="rspamd.example")(HAM, away="throw")
+        assert wrong.startswith("ServiceUnavailable") and "rspamd.example" in wrong
+    # One that does not speak TLS.
+    assert asker("rspamd", rspamd.port, ca=authority.file)(HAM, away="throw").startswith("ServiceUnavailable")
