@@ -5,7 +5,7 @@ from .workloads.messages import SHAPES, label
 DISCARD, DISCARD_KEPT = (label("discard", shape[0]) for shape in SHAPES[:2])
 PROXY, PROXY_KEPT, LARGE, LARGE_KEPT = (label("proxy", shape[0]) for shape in SHAPES)
 (ALONE, _), (KEPT, _) = workers.SHAPES
-OWN, LIMIT, FLOOR, SINK, HARAKA = "Mailfilter", "Mailfilter, limit", "uvloop floor", "smtp-sink", "Haraka"
+OWN, LIMIT, FLOOR, SINK, HARAKA = "Mailfilter", "Mailfilter limit", "uvloop floor", "smtp-sink", "Haraka"
 
 
 def _us(figures, workload):

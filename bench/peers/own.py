@@ -54,7 +54,7 @@ class Mailfilter(Peer):
 class MailfilterLimit(Mailfilter):
     """Refuses by a limit on connections of one address, which is reached."""
 
-    name, words = "Mailfilter, limit", "refuses by a limit, before there is any JavaScript"
+    name, words = "Mailfilter limit", "refuses by a limit, before there is any JavaScript"
     modes = frozenset(("refuse-connect",))
     most_workers = 1
 
