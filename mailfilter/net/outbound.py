@@ -26,6 +26,9 @@ CHUNK_BYTES = 262144
 """A message that goes out by BDAT is cut into chunks of this size or a little more: a next hop that does not want it can
 say so before it has all of it."""
 
+# A last piece of a message up to this size leaves together with the final dot; larger ones are not copied for that.
+WITH_THE_DOT = 65536
+
 
 class NotNow(MailfilterError):
     """A command that is not possible in the present state of the dialogue with the next hop."""
@@ -75,10 +78,12 @@ class NextHop(asyncio.Protocol):
         self._debug = debug
         self._client = Client(lmtp=lmtp)
         self._transport = None
-        self._task = None
+        self._task = None               # connects
+        self._opened = None             # called with (error) when that has ended
         self._receiver = None           # called with (reply, error) when the awaited reply is there
         self._sender = None             # called with (error) when the message has been handed over
         self._chunks = None             # what of the message is not written yet
+        self._ahead = b""               # its next piece, which the final dot may go with
         self._by_chunks = False         # it goes out by BDAT: _chunks gives (pieces, octets, whether it is the last)
         self._writable = True
         self._upgraded = None           # called with (reply, error) when STARTTLS is refused or TLS is there
@@ -143,43 +148,55 @@ class NextHop(asyncio.Protocol):
     def connect(self, done):
         """Connect, trying every address of the host; done(error or None) is called later."""
         self._patience.append("greeting")
-        self._task = self.loop.create_task(self._connect(done))
-
-    async def _connect(self, done):
-        seconds = self.timeouts.connect
-        try:
-            async with asyncio.timeout(seconds):
-                if self.host.startswith("unix:"):
-                    await self.loop.create_unix_connection(lambda: self, self.host[5:])
-                else:
-                    await self.loop.create_connection(lambda: self, self.host, self.port, local_addr=self.source)
-        except TimeoutError:
-            metrics.count(_NOT_CONNECTED)
-            error = ServiceTimeout(f"Link has been severed: {self.name} did not answer within {seconds:g} s")
-        except (OSError, ValueError) as problem:
-            error = ServiceUnavailable(f"Link has been severed: {self.name}: {problem}")
+        self._opened = done
+        if self.host.startswith("unix:"):
+            opening = self.loop.create_unix_connection(lambda: self, self.host[5:])
         else:
-            error = None
-        metrics.count(_OPENED if error is None else _FAILED)
-        self._task = None
-        done(error)
+            opening = self.loop.create_connection(lambda: self, self.host, self.port, local_addr=self.source)
+        self._task = self.loop.create_task(opening)
+        self._task.add_done_callback(self._opening_ended)
+        self._timer = self.loop.call_later(self.timeouts.connect, self._not_opened, self.timeouts.connect)
 
     def connection_made(self, transport):
         """asyncio: the connection is open."""
         self._transport = transport
         if self._why_closed is not None:
             transport.abort()
-        elif self.preface:
+            return
+        if self.preface:
             transport.write(self.preface)
+        if self._opened is not None:
+            self._tell_opened(None)
+
+    def _opening_ended(self, task):
+        """The attempt is over. That it has succeeded was told by connection_made."""
+        if self._task is task:
+            self._task = None
+        problem = None if task.cancelled() else task.exception()
+        if problem is not None and self._opened is not None:
+            self._tell_opened(ServiceUnavailable(f"Link has been severed: {self.name}: {problem}"))
+
+    def _not_opened(self, seconds):
+        """No address has answered in time."""
+        metrics.count(_NOT_CONNECTED)
+        self._timer = None
+        self._task.cancel()
+        self._tell_opened(ServiceTimeout(f"Link has been severed: {self.name} did not answer within {seconds:g} s"))
+
+    def _tell_opened(self, error):
+        metrics.count(_OPENED if error is None else _FAILED)
+        self._stop_timer()
+        done, self._opened = self._opened, None
+        done(error)
 
     def close(self):
         """Close at once, without QUIT; whoever waits is not called any more. Harmless when closed."""
-        self._receiver = self._sender = self._chunks = self._upgraded = None
+        self._opened = self._receiver = self._sender = self._chunks = self._upgraded = None
         self._shut("it was closed")
 
     def leave(self):
         """Say QUIT, and close without waiting for the reply."""
-        self._receiver = self._sender = self._chunks = self._upgraded = None
+        self._opened = self._receiver = self._sender = self._chunks = self._upgraded = None
         if self._why_closed is None and self._transport is not None:
             try:
                 self._write(self._client.command(b"QUIT"))
@@ -403,6 +420,7 @@ class NextHop(asyncio.Protocol):
         """Write the chunks and the final dot after begin_message(). True when all is handed over at once;
         otherwise False, and done(error or None) is called later."""
         self._chunks = chunks
+        self._ahead = b""
         self._by_chunks = False
         if self._pump():
             return True
@@ -429,7 +447,13 @@ class NextHop(asyncio.Protocol):
     def _pump(self):
         try:
             for chunk in self._chunks:
-                self._write(chunk)
+                if self._ahead:
+                    ahead, self._ahead = self._ahead, b""
+                    self._write(ahead)
+                if len(chunk) <= WITH_THE_DOT:
+                    self._ahead = chunk
+                else:
+                    self._write(chunk)
                 if not self._writable:
                     self._start_timer("data_block")
                     return False
@@ -438,8 +462,10 @@ class NextHop(asyncio.Protocol):
             self.spoil(f"the message could not be read: {error.strerror}")
             raise ServiceUnavailable(f"Input/output error: the message could not be read: {error.strerror}") from error
         self._chunks = None
+        last, self._ahead = self._ahead, b""
         try:
-            self._write(self._client.end_message())
+            # In one write: the next hop need not wake up twice for the end.
+            self._write(last + self._client.end_message())
             self.beyond_recall = True
         except ClientError as error:            # it said something out of turn while the message was on its way
             self.spoil(str(error))
