@@ -15,7 +15,7 @@ from time import monotonic
 from mailfilter import log as logs
 from mailfilter import metrics
 from mailfilter._core import session as core
-from mailfilter._core.fsm import ST_CHUNKS, ST_CONNECT, ST_DATA
+from mailfilter._core.fsm import ST_CHUNKS, ST_CONNECT, ST_DATA, ST_TLS
 from mailfilter.errors import PolicyError, TemporaryFailure
 from mailfilter.mail.message import Message
 from mailfilter.mail.octets import octets
@@ -322,12 +322,14 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
             if session.buffered and monotonic() - begun > TURN_S and self._yield():
                 break
-        if progress or session.state == ST_DATA or session.state == ST_CHUNKS:
+        state = session.state
+        if progress or state == ST_DATA or state == ST_CHUNKS:
             self.deadlines.progress = self.worker.loop.time()
             if progress and self._slept:
                 self._progressed()
         self._flush()
-        self._start_tls()
+        if state == ST_TLS:
+            self._start_tls()
         if not self._reading and self._writable and not self._closing and self._asked is None and not self._yielding:
             self._reading = True
             self.transport.resume_reading()

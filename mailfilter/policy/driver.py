@@ -55,13 +55,18 @@ def _is_ours(result):
     """Whether js/engine.js made this: ["operation", argument, …], [0], or [code, disconnect, line, …]."""
     if type(result) is not list or not result:
         return False
-    head, *rest = result
+    head = result[0]
     if type(head) is str:
         return True
-    if head == 0 and not rest:
-        return True
-    return (type(head) is int and 200 <= head <= 599 and len(rest) > 1 and type(rest[0]) is bool
-            and all(type(line) is str for line in rest[1:]))
+    count = len(result)
+    if count == 1:
+        return head == 0
+    if type(head) is not int or not 200 <= head <= 599 or count < 3 or type(result[1]) is not bool:
+        return False
+    for place in range(2, count):
+        if type(result[place]) is not str:
+            return False
+    return True
 
 
 class Driver:

@@ -56,9 +56,11 @@ class Operation:
         wanted = self.arguments
         if len(given) != len(wanted):
             raise HostError(f"{self.name} takes {len(wanted)} arguments, {len(given)} given", "TypeError")
-        for position, (value, kind) in enumerate(zip(given, wanted, strict=True), 1):
-            if not isinstance(value, kind):
-                raise HostError(f"{self.name}: argument {position} is of the wrong type", "TypeError")
+        position = 0
+        for value in given:
+            if not isinstance(value, wanted[position]):
+                raise HostError(f"{self.name}: argument {position + 1} is of the wrong type", "TypeError")
+            position += 1
 
     def perform(self, context, given):
         """Answer an operation that is answered at once; an error of ours on purpose reaches the policy."""
