@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from serving import PROJECT, Server
 
 # A test that takes longer has hung: it is interrupted, with its stack. Modules may set TEST_SECONDS.
-TEST_SECONDS = 60
+TEST_SECONDS = 120
 
 settings.register_profile("default", deadline=None, max_examples=100,
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

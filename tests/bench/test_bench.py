@@ -18,7 +18,7 @@ needs_postfix = pytest.mark.skipif(not shutil.which("smtp-sink", path=SBIN),
 
 
 def run(*words):
-    return subprocess.run([sys.executable, *words], cwd=PROJECT, check=False, capture_output=True, text=True, timeout=55)
+    return subprocess.run([sys.executable, *words], cwd=PROJECT, check=False, capture_output=True, text=True, timeout=110)
 
 
 @needs_postfix

@@ -12,7 +12,7 @@ from mailfilter.errors import ConfigError, TemporaryFailure
 from mailfilter.services import store as stores
 from mailfilter.services import store_sqlite
 
-TEST_SECONDS = 30
+TEST_SECONDS = 120
 
 
 @pytest.fixture(params=["embedded", "redis"])

@@ -13,7 +13,7 @@ from peers.postfix import Postfix
 from peers.waiting import free_port, wait_until
 from scale import SCALE
 
-TEST_SECONDS = 60 + 60 * SCALE
+TEST_SECONDS = 120 + 60 * SCALE
 SEEDS = range(1 + SCALE)
 
 MESSAGES, KILLS, WORKERS = 160, 8, 4

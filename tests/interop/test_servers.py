@@ -16,7 +16,7 @@ from peers.smtp_sink import SmtpSink
 from scale import SCALE
 
 NUMBER = 20 * SCALE
-TEST_SECONDS = 60 + 10 * SCALE
+TEST_SECONDS = 120 + 10 * SCALE
 SERVERS = {"postfix": (postfix, Postfix), "exim": (exim, Exim), "opensmtpd": (opensmtpd, OpenSmtpd)}
 # What they log when a message is not delivered at the first try.
 GIVEN_UP = ["status=deferred", "status=bounced", " == ", " ** ", "TempFail", "PermFail"]

@@ -17,7 +17,7 @@ from peers.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(postfix.missing() is not None, reason=str(postfix.missing()))
 
-TEST_SECONDS = 90
+TEST_SECONDS = 120
 UTF8_MAIL, UTF8_RCPT = "<sönder@example.test> SMTPUTF8".encode(), "<üser@example.test>".encode()
 
 

@@ -12,7 +12,7 @@ from peers.sender import Sender
 from peers.smtp_sink import SmtpSink
 from scale import SCALE
 
-TEST_SECONDS = 60 + 10 * SCALE
+TEST_SECONDS = 120 + 10 * SCALE
 NUMBER = 12 * SCALE
 
 

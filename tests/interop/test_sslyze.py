@@ -30,7 +30,7 @@ def findings(request, serve_module, tmp_path_factory):
     # Its comparison with somebody's advice would fail for the certificate alone.
     done = subprocess.run(
         [str(PROGRAM), f"--json_out={folder}/found.json", "--mozilla_config=disable", *(f"--{scan}" for scan in SCANS),
-         *(() if implicit else ("--starttls=smtp",)), f"127.0.0.1:{server.port}"], capture_output=True, text=True, timeout=55)
+         *(() if implicit else ("--starttls=smtp",)), f"127.0.0.1:{server.port}"], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     [result] = json.loads((folder / "found.json").read_text())["server_scan_results"]
     assert result["scan_status"] == "COMPLETED", result
