@@ -14,7 +14,7 @@ from mailfilter.policy.guarded import failed, outside
 from mailfilter.policy.operation import PENDING
 from mailfilter.policy.program_cache import default_directory
 from mailfilter.services import maps
-from mailfilter.services.map_files import open_map
+from mailfilter.services.map_files import keep, open_map
 
 __all__ = ["KEY", "SETTING", "find", "load"]
 
@@ -45,7 +45,7 @@ def load(context, name):
         if kind == "regexp":
             maps.Patterns(path)
         else:
-            maps.compiled(path, _directory(context))
+            keep(path, maps.compiled(path, _directory(context)))
     except OSError as error:
         raise MailfilterError(f"the map {name} cannot be read: {error.strerror}") from error
     return [path, kind]

@@ -8,10 +8,26 @@ import sys
 
 from mailfilter.services.maps import Map, MapError, Patterns, compiled, kind_of
 
-__all__ = ["CHECK_S", "MapFile", "open_map"]
+__all__ = ["CHECK_S", "MapFile", "keep", "open_map"]
 
 CHECK_S = 1.0
 """A file is looked at for changes when it is asked and this long after the last time, in seconds."""
+
+
+_kept = {}      # path: (its state, Map), for the workers that are forked from whoever loads the policy
+
+
+def _state_of(status):
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def keep(path, target):
+    """The policy that is being loaded will ask this map, compiled as `target`; OSError.
+
+    It is opened now, as who loads the policy may be somebody else (root) than who asks (--user), who need not have the right
+    to read what was compiled, nor the one to run what compiles.
+    """
+    _kept[path] = _state_of(os.stat(path)), Map(target)
 
 
 def open_map(outside, path, directory):
@@ -51,15 +67,21 @@ class MapFile:
         try:
             status = os.stat(self._path)
         except OSError as error:
+            if self._map is None and self._path in _kept:
+                self._state, self._map = _kept[self._path]
             if self._state is not None:
                 self._state = None
                 self._report(f"the map {self._path} is not read again: {error.strerror}")
             return
-        state = status.st_mtime_ns, status.st_size, status.st_ino
+        state = _state_of(status)
         if state == self._state or self._making is not None:
             return
         self._state = state
         if self._map is None and kind_of(self._path) != "regexp":
+            kept = _kept.get(self._path)
+            if kept is not None and kept[0] == state:
+                self._map = kept[1]
+                return
             target = compiled(self._path, self._directory, make=False)
             if target is not None:
                 self._map = Map(target)
@@ -73,9 +95,12 @@ class MapFile:
     async def _made(self):
         if kind_of(self._path) == "regexp":
             return await asyncio.to_thread(Patterns, self._path)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mailfilter.services.maps", self._path, os.fspath(self._directory or ""),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mailfilter.services.maps", self._path, os.fspath(self._directory or ""),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        except OSError as error:
+            raise MapError(f"{sys.executable}, which is to compile it, cannot be run: {error.strerror}") from error
         _, said = await process.communicate()
         target = compiled(self._path, self._directory, make=False)
         if process.returncode or target is None:

@@ -268,3 +268,20 @@ def test_a_greeting_is_no_longer_than_it_must_be(serve):
             assert client.recv(4) == GREETED
         took.append(time.monotonic() - began)
     assert min(took) < 0.5
+
+
+@pytest.mark.root
+def test_maps_are_read_by_root_and_asked_by_the_user_that_workers_are(serve, tmp_path):
+    """Workers need neither read the file, nor what root has compiled, nor run the program that compiles."""
+    policy = tmp_path / "policy.js"
+    policy.write_text("var map = Maps.load('a.hash');\n" + ACCEPT + """
+    SmtpServer.prototype.smtpVrfy = function (name) { return new SmtpResponse(250, 'found ' + map.get(name)); };
+    """)
+    (tmp_path / "a.hash").write_text("key value\n")
+    (tmp_path / "cache").mkdir(mode=0o700)
+    for workers in (1, 2):
+        server = serve(policy, settings={"cacheDirectory": tmp_path / "cache"},
+                       options=["--user", "nobody", "--workers", workers])
+        with Sender(server.port) as sender:
+            sender.hello()
+            assert sender.command(b"VRFY key").text == "found value"
