@@ -6,7 +6,7 @@ PY      = $(VENV)/bin/python
 PYTEST  = $(PY) -m pytest
 TESTS  ?= tests
 # Processes that run tests. Much of a test's time is waiting; a file's tests stay together, in order, as they share servers.
-JOBS   ?= 3
+JOBS   ?= 2
 TOGETHER = -n $(JOBS) --dist loadfile
 SECONDS ?= 60
 INSTALLED = $(VENV)/installed

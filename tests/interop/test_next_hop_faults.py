@@ -12,7 +12,7 @@ from peers.postfix import without_trace
 from peers.sender import Closed, Sender, on_the_wire
 
 # What proxy.js may wait for at any one step, and what a reply may take longer than that: other work of the machine.
-WAIT_S = 0.5
+WAIT_S = 1.0
 MARGIN_S = 3.0
 
 STEPS = ("connect", "ehlo", "mail", "rcpt", "data", "dot")
