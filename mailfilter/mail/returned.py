@@ -11,19 +11,28 @@ __all__ = ["Returned"]
 HEADER_OCTETS = 1 << 20
 """The largest header section."""
 
+_END = b"\r\n\r\n"
+
 
 class Returned:
     """take() pieces, then finish(): `fields` and `body` (a finished Spool).
 
     Lines end with CR LF, whatever they ended with. Like: the body this one takes the place of, for where it is kept.
+    As a context it is closed by an exception, and by nothing else.
     """
 
     def __init__(self, like):
         self.fields = None
         self.body = Spool(like.memory_bytes, like.directory, plain=True)
         self._kept = b""
-        self._head = []
-        self._size = 0
+        self._head = bytearray()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if kind is not None:
+            self.close()
 
     def take(self, piece):
         """The next octets. Raises OSError when the body cannot be stored."""
@@ -38,26 +47,29 @@ class Returned:
             if lines:
                 self.body.write(lines)
             return
-        self._head.append(lines)
-        self._size += len(lines)
-        # An end that lies across two pieces is found, too.
-        head = b"".join(self._head[-2:]) if len(self._head) > 1 else lines
-        if b"\r\n\r\n" not in head and not (len(self._head) == 1 and head.startswith(b"\r\n")):
-            if self._size > HEADER_OCTETS:
-                raise ServiceProtocolError("a message came back whose header has no end")
-            if len(self._head) > 1 and len(self._head[-1]) < 4:
-                self._head[-2:] = [head]
-            return
-        head = b"".join(self._head)
+        head = self._head
+        # An end that lies across pieces is found, too; what was looked at once is not looked at again.
+        looked_at = max(len(head) - len(_END) + 1, 0)
+        head += lines
         if head.startswith(b"\r\n"):
-            section, body = b"", head[2:]
+            size = rest = 0
         else:
-            section, _, body = head.partition(b"\r\n\r\n")
-            section += b"\r\n"
-        self.fields = split_header(section)
-        self._head = []
+            size = head.find(_END, looked_at)
+            if size < 0:
+                if len(head) > HEADER_OCTETS:
+                    raise ServiceProtocolError("a message came back whose header has no end")
+                return
+            rest = size + 2
+        self._begin(bytes(head[:rest]))
+        body = bytes(head[rest + 2:])
         if body:
             self.body.write(body)
+
+    def _begin(self, section):
+        if len(section) > HEADER_OCTETS:
+            raise ServiceProtocolError("a message came back whose header has no end")
+        self.fields = split_header(section)
+        self._head = None
 
     def finish(self):
         """The message is complete."""
@@ -65,8 +77,8 @@ class Returned:
             self._kept = b""
             self._add(b"\r\n")
         if self.fields is None:
-            head = b"".join(self._head)
-            self.fields = split_header(head if not head or head.endswith(b"\r\n") else head + b"\r\n")
+            head = bytes(self._head)
+            self._begin(head if not head or head.endswith(b"\r\n") else head + b"\r\n")
         self.body.finish(self.body.stored_bytes)
 
     def close(self):

@@ -44,8 +44,6 @@ def check(context, waiting, host, port, told, headers, body, most, seconds, away
     service = milter_at(outside(context), address_of(host, port))
 
     async def make():
-        returned = Returned(message.body)
-        returned.take(b"\r\n")
         replaced = []
 
         def replace(chunk):
@@ -54,12 +52,10 @@ def check(context, waiting, host, port, told, headers, body, most, seconds, away
                 raise ServiceProtocolError("the milter's body is too big")
             returned.take(chunk)
 
-        try:
+        with Returned(message.body) as returned:
+            returned.take(b"\r\n")
             outcome = await service.check(facts, message.body.chunks(), replace)
             returned.finish()
-        except BaseException:
-            returned.close()
-            raise
         new = add_body(context, returned.body) if replaced and outcome.action == "accept" else None
         if new is None:
             returned.close()

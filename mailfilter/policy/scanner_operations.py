@@ -78,18 +78,11 @@ def spamassassin_modify(context, waiting, host, port, user, headers, body, most,
     service, user = spamd.spamd_at(outside(context), address_of(host, port)), _user(user)
 
     async def make():
-        returned = Returned(message.body)
-        try:
+        with Returned(message.body) as returned:
             verdict = await spamd.process(service, user, message.plain_size(pairs), message.plain_chunks(pairs),
                                           returned.take)
             returned.finish()
-        except BaseException:
-            returned.close()
-            raise
-        flat = []
-        for field in returned.fields:
-            flat += [field.name, field.parts]
-        return [verdict.spam, verdict.score, verdict.required, flat, *add_body(context, returned.body)]
+        return [verdict.spam, verdict.score, verdict.required, *_for_policy(context, returned)]
 
     return ask(context, waiting, service.circuit, make, seconds=seconds_of(seconds, context.timeouts.spamassassin), away=away)
 
@@ -124,22 +117,22 @@ def rspamd(context, waiting, host, port, facts, tls, rewrite, headers, body, mos
 
 
 async def _returned(context, like, octets):
-    """[[name, [line, …], …] of the header, number and length of the body] of a message that came back whole."""
-    returned = Returned(like)
-
+    """What _for_policy gives, of a message that came back whole."""
     def take():
         for place in range(0, len(octets), _PIECE_OCTETS):
             returned.take(octets[place:place + _PIECE_OCTETS])
         returned.finish()
 
-    try:
+    with Returned(like) as returned:
         if len(octets) > _PIECE_OCTETS:
             await asyncio.to_thread(take)
         else:
             take()
-    except BaseException:
-        returned.close()
-        raise
+    return _for_policy(context, returned)
+
+
+def _for_policy(context, returned):
+    """[[name, [line, …], …] of the header, number and length of the body] of a finished Returned."""
     flat = []
     for field in returned.fields:
         flat += [field.name, field.parts]
