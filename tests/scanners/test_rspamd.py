@@ -2,7 +2,7 @@
 import pytest
 from certificates import Authority
 from peers.tls_front import TlsFront
-from scanning import RspamdServer
+from scanning import Bad, RspamdServer
 
 HAM = b"Subject: hello\nFrom: a@example.net\nX-Old: 1\nx-old: 2\nDate: Sun, 22 Nov 2026 21:00:00 +0000\n\nGood day\n"
 
@@ -54,3 +54,29 @@ def test_over_tls(rspamd, asker, tmp_path):
         assert wrong.startswith("ServiceUnavailable") and "rspamd.example" in wrong
     # One that does not speak TLS.
     assert asker("rspamd", rspamd.port, ca=authority.file)(HAM, away="throw").startswith("ServiceUnavailable")
+
+
+def _answering(offset):
+    """An Rspamd that changes every message, and says in `offset` where in its answer that begins."""
+    body = b'{"action": "no action"}Subject: new\r\n\r\nnew\r\n'
+
+    def behave(service, connection):
+        connection.recv(1 << 20)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nMessage-Offset: %s\r\nContent-Length: %d\r\n\r\n%s"
+                           % (offset, len(body), body))
+        while connection.recv(1 << 20):
+            pass
+    return behave
+
+
+@pytest.mark.parametrize("offset, told", [
+    (b"23", [["Subject: new"], "new\r\n"]),
+    (b"0", "ServiceProtocolError: a message at 0 in an answer of 44 octets"),
+    (b"45", "ServiceProtocolError: a message at 45 in an answer of 44 octets"),
+    (b"22", "ServiceProtocolError: Rspamd's answer is no JSON"),
+    (b"-1", "ServiceProtocolError: Rspamd's answer is no JSON"),
+    (b"9" * 4000, "ServiceProtocolError: Rspamd's answer is no JSON"),
+], ids=lambda value: str(value)[:20] if isinstance(value, bytes) else "")
+def test_where_a_changed_message_begins(asker, offset, told):
+    with Bad(_answering(offset)) as bad:
+        assert asker("rspamd", bad.port)(HAM, how="rewritten", away="throw") == told
