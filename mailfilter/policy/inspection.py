@@ -44,9 +44,11 @@ _OPTIONAL = {
 _OPERATION = re.compile(r"host\.(?:wait\(\[|now\()'([a-z]+\.[a-z]+)'")
 _DEFINITION = re.compile(
     r"(?:^|[\s;(])(?:(?P<owner>[A-Z]\w*)(?:\.prototype)?\.(?P<member>\w+) = function|"
-    r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)")
+    r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)|"
+    r"^    (?:global\.|var )(?P<object>\w+) = \{$|^        (?P<key>\w+): function", re.MULTILINE)
 # What is called, and what stands before its dot.
 _CALL = re.compile(r"(?:\b(\w+)\.)?\b(\w+)\(")
+_NEW = re.compile(r"\bnew ([A-Z]\w*)\(")
 # Namesakes of functions of the library.
 _BUILT_IN = re.compile(r"\b(JSON|Math|Date)\s*\.\s*(?!random\b)\w+")
 _SETTING = re.compile(r"""\bsetting\(\s*(?:(['"`])([^'"`]*)\1\s*[,)])?""")
@@ -79,37 +81,54 @@ def missing_parts():
 _UNNAMED = frozenset(("SmtpServer", "SmtpBody", "SmtpHeader", "SmtpPath", "SmtpResponse"))
 
 
+def _definitions(code):
+    """(owner or None, name, sort, where it begins, where its body begins, where it ends) of each function of a file of the
+    library. sort: "function" for a plain one, "key" for one in an object that is always called by its name, or another."""
+    found, literal = [], None
+    for this in _DEFINITION.finditer(code):
+        if this["object"]:
+            literal = this["object"]
+        elif this["key"] is None:
+            found.append((this, this["owner"], this["member"] or this["function"] or this["host"]))
+        elif literal is not None:
+            found.append((this, literal, this["key"]))
+    for (this, owner, name), after in zip(found, [*found[1:], None], strict=True):
+        yield owner, name, this.lastgroup, this.start(), this.end(), len(code) if after is None else after[0].start()
+
+
 def _library_functions():
-    """{name of a public function of the library: [(what else must be named or None, the operations that it leads to), …]}."""
-    direct, calls, public = {}, {}, {}
-    for name, source in library.every_source():
-        if name.endswith(("prelude.js", "engine.js", "modules.js")):
+    """{name of a public function of the library: [(what else must be named or None, the operations that it leads to, the kinds
+    of objects that it makes), …]}."""
+    direct, makes, calls, public, by_name = {}, {}, {}, {}, {}
+    for file, source in library.every_source():
+        if file.endswith(("prelude.js", "engine.js", "modules.js")):
             continue
         text = source.decode()
         code = code_only(text)
-        found = list(_DEFINITION.finditer(code))
-        for this, after in zip(found, [*found[1:], None], strict=True):
-            end = len(text) if after is None else after.start()
+        for owner, name, sort, begin, body, end in _definitions(code):
             # A plain function is known in its file alone.
-            key = (this["owner"] or this["function"] and name, this["member"] or this["function"] or this["host"])
-            direct.setdefault(key, set()).update(_OPERATION.findall(text[this.start():end]))
-            calls.setdefault(key, set()).update((of or name, called) for of, called in _CALL.findall(code[this.end():end]))
-            if this["member"] or this["function"] and this["function"][0].isupper():
-                public[key] = None if this["owner"] in _UNNAMED else this["owner"]
-    by_name = {}
-    for key in direct:
-        by_name.setdefault(key[1], set()).add(key)
+            key = (file if sort == "function" else owner, name)
+            if sort != "key":
+                by_name.setdefault(name, set()).add(key)
+            direct.setdefault(key, set()).update(_OPERATION.findall(text[begin:end]))
+            makes.setdefault(key, set()).update(_NEW.findall(code[body:end]))
+            calls.setdefault(key, set()).update((of or file, called) for of, called in _CALL.findall(code[body:end]))
+            if name[0].isupper() if sort == "function" else owner is not None and owner[0].isupper():
+                public[key] = None if owner in _UNNAMED else owner
     while True:
-        before = sum(map(len, direct.values()))
+        before = sum(map(len, (*direct.values(), *makes.values())))
         for key, called in calls.items():
             for other in set().union(*({call} if call in direct else by_name.get(call[1], ()) for call in called)) - {key}:
                 direct[key] |= direct[other]
-        if sum(map(len, direct.values())) == before:
+            # Only what is surely called: of namesakes not one makes what another does.
+            for call in called & makes.keys():
+                makes[key] |= makes[call]
+        if sum(map(len, (*direct.values(), *makes.values()))) == before:
             break
     functions = {}
     for key, owner in public.items():
-        if direct[key]:
-            functions.setdefault(key[1], []).append((owner, direct[key]))
+        if direct[key] or makes[key]:
+            functions.setdefault(key[1], []).append((owner, direct[key], makes[key]))
     return functions
 
 
@@ -118,10 +137,16 @@ def operations_used(policy):
     named = set()
     for program in policy.programs.values():
         named |= words(_BUILT_IN.sub(r"\1", program.code.decode("utf-8", "replace")))
-    used = set()
-    for name, meanings in _library_functions().items():
-        if name in named and name not in HANDLERS:
-            used = used.union(*(operations for owner, operations in meanings if owner is None or owner in named))
+    meanings = [meaning for name, found in _library_functions().items() if name in named and name not in HANDLERS
+                for meaning in found]
+    known, used, before = set(named), set(), -1
+    while len(known) != before:
+        before = len(known)
+        for owner, operations, made in meanings:
+            # What a function has made is used without being named.
+            if owner is None or owner in known:
+                used |= operations
+                known |= made
     if "Date" in named:
         used.add("clock.now")
     if "random" in named:

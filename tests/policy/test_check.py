@@ -81,6 +81,11 @@ def test_a_setting_that_nobody_reads(check, code, given, words):
     ("new Maildir('/x').deliver([], '');", ["maildir.deliver"]),
     ("JSON.parse('1'); Math.log(1); /* connect() */", []),
     ("Date.now(); Math.random();", ["clock.now", "random.number"]),
+    ("Http.get('http://a.b/');", ["http.request"]),
+    ("var db = Sql.connect('sqlite:/x'); db.execute('x', []);", ["sql.check", "sql.run"]),
+    ("Sql.connect('sqlite:/x').transaction(function (tx) { tx.query('x'); });", ["sql.check", "sql.run", "sql.begin", "sql.end"]),
+    ("DriverManager.getConnection('sqlite:/x').createStatement().executeQuery('x').next();", ["sql.check", "sql.run"]),
+    ("Maps.load('a.cidr').get('x');", ["map.load", "map.find"]),
 ])
 def test_operations_that_are_used(check, code, operations):
     told = check(WHOLE + "SmtpServer.prototype.smtpNoop = function () {" + code + "};")[1]
@@ -88,6 +93,12 @@ def test_operations_that_are_used(check, code, operations):
     assert set(operations) - {"sys.hostname"} <= set(named)
     if not operations:
         assert named == ["none"]
+
+
+def test_operations_of_the_shipped_policy_with_a_database(check):
+    told = check(Path("database"), "--set", "nextHop=127.0.0.1:10025", "--set", "database=sqlite:/nowhere/mail.db")[1]
+    named = re.search("^operations: (.*)$", told, re.MULTILINE)[1].split(", ")
+    assert {"sql.check", "sql.begin", "sql.run", "sql.end", "client.connect"} <= set(named)
 
 
 def test_a_namesake_in_another_file_is_not_what_is_used(check):
@@ -98,7 +109,7 @@ def test_a_namesake_in_another_file_is_not_what_is_used(check):
 def test_operations_of_the_library_are_those_of_the_table():
     known = {operation.name for operation in OPERATIONS}
     for name, meanings in inspection._library_functions().items():
-        assert all(used <= known for _, used in meanings), name
+        assert all(used <= known for _, used, _ in meanings), name
 
 
 def test_why_there_is_no_image(check):
