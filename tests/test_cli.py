@@ -25,6 +25,19 @@ def run(*arguments):
                           capture_output=True, stdin=subprocess.DEVNULL, timeout=50)
 
 
+@pytest.mark.parametrize("words, command", [
+    (["quarantine", "list", "--older-than", "3d"], "quarantine list"),
+    (["quarantine", "purge", "--older-than"], "quarantine purge"),
+    (["quarantine", "--nothing", "list"], "quarantine"), (["quarantine", "nothing"], "quarantine"),
+    (["serve", "--nothing"], "serve"), (["check", "a.js", "b.js"], "check"), (["--nothing", "version"], "")])
+def test_wrong_options_show_the_usage_of_the_command(capsys, words, command):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    told = capsys.readouterr().err
+    program = f"mailfilter {command}".strip()
+    assert ended.value.code == 2 and told.startswith(f"usage: {program} [-h] ") and f"\n{program}: error: " in told
+
+
 def test_help_shows_commands_and_examples():
     done = run("--help")
     assert done.returncode == 0

@@ -14,7 +14,7 @@ import sys
 from mailfilter import __version__, config
 from mailfilter import log as logs
 from mailfilter.cli import dmarc_report, quarantine, version
-from mailfilter.cli.arguments import UsageError, complain, hostname_of
+from mailfilter.cli.arguments import Parser, UsageError, complain, hostname_of
 from mailfilter.errors import ConfigError, MailfilterError, PolicyError
 
 __all__ = ["main"]
@@ -91,7 +91,7 @@ def main(arguments=None):
 
 def _parser():
     wide = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mailfilter", formatter_class=wide,
         description="A programmable SMTP engine: the policy is JavaScript, decided during the conversation.",
         epilog="`mailfilter COMMAND --help` explains a command and shows examples.")

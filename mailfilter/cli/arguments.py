@@ -1,14 +1,25 @@
-"""What the commands have in common: errors in arguments, complaints, our name.
+"""What the commands have in common: their parser, errors in arguments, complaints, our name.
 
 Must not know any command.
 """
+import argparse
 import os
 import sys
 
 from mailfilter import log as logs
 from mailfilter.errors import ConfigError
 
-__all__ = ["UsageError", "complain", "hostname_of"]
+__all__ = ["Parser", "UsageError", "complain", "hostname_of"]
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command with commands, the one that does not know an argument shows its own usage, not that of all."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
 
 class UsageError(Exception):
