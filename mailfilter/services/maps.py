@@ -41,7 +41,7 @@ PATTERNS = 10_000
 LINE = 8192
 """Octets of one line."""
 
-_FORMAT = 1
+_FORMAT = 2
 _NONE = 0xFFFFFFFF
 
 
@@ -143,9 +143,10 @@ def _digest(key):
 
 
 def _table(path, normal):
-    values, text, rows = _Values(), bytearray(), {}
+    values, text, rows, exact, below = _Values(), bytearray(), {}, set(), set()
     for number, key, value in _lines(path):
         key = normal(key)
+        (below if key.startswith(b".") else exact).add(key.count(b"."))
         digest = _digest(key)
         if digest in rows:              # the first of equal keys counts; two that meet by chance there are never
             continue
@@ -155,7 +156,7 @@ def _table(path, normal):
         text += len(key).to_bytes(2, "big") + key + values.place(value).to_bytes(4, "big")
     digests = array.array("Q", sorted(rows))
     return {"digests": digests, "places": array.array("I", [rows[digest] for digest in digests]), "keys": bytes(text),
-            "text": bytes(values.text)}
+            "text": bytes(values.text), "dots": array.array("I", [len(exact), *exact, *below])}
 
 
 def _normal(key):
@@ -260,12 +261,16 @@ class Map:
             return view[end + place:end + place + size].cast(kind)
 
         self.kind = head["kind"]
-        self._text = section("text")
+        self._memory, self._text = memory, end + head["text"][0]
         if self.kind == "cidr":
             self._starts4, self._values4 = section("starts4", "I"), section("values4", "I")
             self._starts6, self._values6 = section("starts6"), section("values6", "I")
         else:
-            self._digests, self._places, self._keys = section("digests", "Q"), section("places", "I"), section("keys")
+            self._digests, self._places = section("digests", "Q"), section("places", "I")
+            self._keys = end + head["keys"][0]
+            exact, *dots = section("dots", "I")
+            # How many dots there are in keys, without and with one at the beginning: others need no look.
+            self._exact, self._below = frozenset(dots[:exact]), frozenset(dots[exact:])
         self.find = {"cidr": self._address, "hash": self._key, "domains": self._domain}[self.kind]
 
     def __len__(self):
@@ -274,8 +279,9 @@ class Map:
     def _value(self, place):
         if place == _NONE:
             return None
-        size = int.from_bytes(self._text[place:place + 2], "big")
-        return bytes(self._text[place + 2:place + 2 + size])
+        place += self._text
+        size = int.from_bytes(self._memory[place:place + 2], "big")
+        return self._memory[place + 2:place + 2 + size]
 
     def _address(self, key):
         text = key.decode("ascii", "replace").partition("%")[0]
@@ -306,22 +312,21 @@ class Map:
         place = bisect.bisect_left(self._digests, digest)
         if place == len(self._digests) or self._digests[place] != digest:
             return None
-        at = self._places[place]
-        size = int.from_bytes(self._keys[at:at + 2], "big")
-        if self._keys[at + 2:at + 2 + size] != key:
-            return None
-        return self._value(int.from_bytes(self._keys[at + 2 + size:at + 6 + size], "big"))
+        at, wanted = self._keys + self._places[place], len(key).to_bytes(2, "big") + key
+        entry = self._memory[at:at + len(wanted) + 4]
+        return self._value(int.from_bytes(entry[-4:], "big")) if entry.startswith(wanted) else None
 
     def _domain(self, key):
         key = _normal_domain(key.rpartition(b"@")[2])
-        found, first = self._key(key), True
-        while found is None and key:
-            if not first:
-                found = self._key(key)
-            if found is None and not first:
-                found = self._key(b"." + key)
-            first = False
+        exact, below, dots = self._exact, self._below, key.count(b".")
+        found = self._key(key) if dots in (below if key.startswith(b".") else exact) else None
+        while found is None and dots:
             key = key.partition(b".")[2]
+            dots -= 1
+            if dots in (below if key.startswith(b".") else exact):
+                found = self._key(key)
+            if found is None and dots + 1 in below:
+                found = self._key(b"." + key)
         return found
 
 

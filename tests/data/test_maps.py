@@ -75,6 +75,40 @@ def test_against_a_plain_search(tmp_path):
         assert found.find(str(address).encode()) == (None if best is None else seen[best].encode()), address
 
 
+def test_domains_against_a_plain_search(tmp_path):
+    chance = random.Random(6)
+
+    def name(most):
+        return ".".join(chance.choice(("a", "b", "c", "", "d-e")) for _ in range(chance.randrange(1, most)))
+
+    for entries in (["a"], [".a"], [".a.b", "c"], ["a..b", "..a"], [name(5) for _ in range(60)]):
+        values = {}
+        for number, entry in enumerate(entries):
+            values.setdefault(entry.rstrip("."), f"v{number}")
+        (tmp_path / "x.domains").write_text("".join(f"{key} {value}\n" for key, value in values.items() if key))
+        maps.compile_file(str(tmp_path / "x.domains"), str(tmp_path / "x.map"))
+        found = maps.Map(str(tmp_path / "x.map"))
+        for _ in range(1000):
+            asked = name(7)
+            labels = asked.rstrip(".").split(".")
+            suffixes = [".".join(labels[place:]) for place in range(len(labels))]
+            wanted = [suffixes[0], *(key for suffix in suffixes[1:] for key in (suffix, "." + suffix))]
+            best = next((values[key] for key in wanted if key and key in values), None)
+            assert found.find(asked.upper().encode()) == (None if best is None else best.encode()), (asked, values)
+
+
+@pytest.mark.parametrize("name, keys, looked", [
+    ("www.host.listed.example", ["listed.example"], 1), ("www.host.other.example", ["listed.example"], 1),
+    ("www.host.other.example", ["listed.example", ".below.example"], 2), ("a.b.c.d.e.f", ["x"], 1)])
+def test_only_what_may_be_there_is_looked_for(tmp_path, monkeypatch, name, keys, looked):
+    (tmp_path / "x.domains").write_text("".join(f"{key}\n" for key in keys))
+    maps.compile_file(str(tmp_path / "x.domains"), str(tmp_path / "x.map"))
+    found, made = maps.Map(str(tmp_path / "x.map")), []
+    monkeypatch.setattr(maps, "_digest", lambda key, digest=maps._digest: made.append(key) or digest(key))
+    found.find(name.encode())
+    assert len(made) == looked
+
+
 @pytest.mark.parametrize("name, text, words", [
     ("x.cidr", "10.0.0.0/33\n", "x.cidr:1: '10.0.0.0/33' is no network"), ("x.cidr", "\nhost\n", "x.cidr:2:"),
     ("x.txt", "", "ending of its name"), ("x.hash", "k" * 9000, "longer than"), ("x.regexp", "/(/\n", "x.regexp:1:"),
