@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,7 @@ INSTALL_S = 300.0
 TRIES = 3               # a port that was free may be taken by the time it is bound
 
 
-class Peer:
+class Peer(ABC):
     """Something to compare with. `modes`: of MODES, those that it can do."""
 
     name = ""
@@ -27,16 +28,17 @@ class Peer:
     modes = frozenset()
     most_workers = 1
 
+    @abstractmethod
     def version(self):
         """What of it is here; raises Unavailable when it is not."""
-        raise NotImplementedError
 
     def install(self, say):
         """Fetch it into FOLDER when it is not there; raises Unavailable when it cannot be had."""
+        return
 
+    @abstractmethod
     def start(self, mode, hop=None, workers=1):
         """A context manager that gives a System. hop: the port of the next hop, for "proxy"."""
-        raise NotImplementedError
 
 
 # What a system may be asked to do: take and drop messages, pass them on in lock step, refuse at one step, offer STARTTLS.

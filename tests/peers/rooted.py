@@ -13,6 +13,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from .waiting import wait_until
@@ -49,7 +50,7 @@ def _make_devices(folder):
         (folder / name).chmod(0o666)
 
 
-class Rooted:
+class Rooted(ABC):
     """What servers in roots of their own have in common; a server derives from it.
 
     Attributes:
@@ -79,13 +80,13 @@ class Rooted:
             raise
         return self
 
+    @abstractmethod
     def configure(self):
-        """Write its configuration and choose its port. For the server to override."""
-        raise NotImplementedError
+        """Write its configuration and choose its port."""
 
+    @abstractmethod
     def command(self):
-        """The command line, as seen from inside the root. For the server to override."""
-        raise NotImplementedError
+        """The command line, as seen from inside the root."""
 
     def ready(self):
         """Whether it serves already."""
