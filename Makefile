@@ -106,5 +106,5 @@ fuzz: build ## run each fuzz target for SECONDS (60), then the property tests wi
 
 clean: ## remove everything that was built or installed here (not var/, where mail may lie)
 	rm -rf build dist .venv bench/.peers *.egg-info .pytest_cache .ruff_cache .hypothesis
-	rm -f mailfilter/_core/*.so mailfilter/_core/_build.py mailfilter/_core/*.new
+	rm -f mailfilter/*/*.so mailfilter/_core/_build.py mailfilter/_core/*.new
 	find mailfilter tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,8 @@
 """Build the compiled core: every mailfilter/_core/*.pyx is a module of its own.
 
+Outside the core, the modules on the path of every command are compiled, too: a module.py that has a module.pxd beside it,
+which declares its classes. The text is plain Python and means the same without having been compiled, only slower.
+
 Two variables of the environment choose what is built:
 
     MAILFILTER_BUILD=release (default), debug or asan    debug: assertions and -g; asan: the same, and AddressSanitizer
@@ -18,6 +21,7 @@ import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from zlib import crc32
 
 import Cython.Compiler.Options
 from Cython.Build import cythonize
@@ -35,6 +39,8 @@ if kind not in ("release", "debug", "asan"):
     raise SystemExit(f"MAILFILTER_BUILD is {kind!r}; it must be release, debug or asan")
 folder = f"build/{kind}-strict" if strict else f"build/{kind}"
 
+# Compiled outside the core: Python with declarations beside it.
+declared = sorted(path for path in Path("mailfilter").glob("*/*.pxd") if path.with_suffix(".py").exists())
 declarations = sorted(CORE.glob("*.pxd"))
 headers = sorted(CORE.glob("*.h"))
 # The JavaScript binding has C of its own; it is the only module that does.
@@ -78,6 +84,13 @@ for source in sorted(CORE.glob("*.pyx")):
         define_macros=macros, include_dirs=[str(CORE)], extra_compile_args=flags, extra_link_args=links))
 
 
+for path in declared:
+    extensions.append(Extension(
+        ".".join(path.with_suffix("").parts), [str(path.with_suffix(".py"))],
+        depends=["setup.py", *(str(path) for path in [*declarations, *declared])],
+        define_macros=macros, include_dirs=[str(CORE)], extra_compile_args=flags, extra_link_args=links))
+
+
 class Build(build):
     """The standard command, in the folder of this kind of build."""
 
@@ -100,10 +113,15 @@ class BuildExt(build_ext):
         Path(folder, "stamp").write_text(stamp)
         target = CORE if self.inplace else Path(self.build_lib) / CORE
         target.mkdir(parents=True, exist_ok=True)
-        names = tuple(extension.name.rpartition(".")[2] for extension in self.extensions)
+        names = tuple(extension.name.rpartition(".")[2] for extension in self.extensions
+                      if extension.name.startswith("mailfilter._core."))
+        sources = {".".join(path.with_suffix("").parts):
+                   {suffix: crc32(path.with_suffix(suffix).read_bytes()) for suffix in (".py", ".pxd")} for path in declared}
         _replace(target / "_build.py", (
             '"""What the last complete build was. Written by setup.py; not for editing."""\n'
-            f"STAMP = {stamp!r}\nKIND = {kind!r}\nCYTHON = {version('Cython')!r}\nMODULES = {names!r}\n").encode())
+            f"STAMP = {stamp!r}\nKIND = {kind!r}\nCYTHON = {version('Cython')!r}\nMODULES = {names!r}\n"
+            "# What was compiled outside the core, with the check sums of its sources.\n"
+            f"SOURCES = {sources!r}\n").encode())
 
     def copy_extensions_to_source(self):
         # The standard way truncates files that running processes have mapped, and leaves modules
@@ -112,11 +130,11 @@ class BuildExt(build_ext):
         placed = set()
         for extension in self.extensions:
             place, built = self._get_inplace_equivalent(build_py, extension)
-            placed.add(Path(place).name)
+            placed.add(Path(place).resolve())
             _replace(Path(place), Path(built).read_bytes())
         suffix = self.get_ext_filename("x")[1:]
-        for module in CORE.glob("*" + suffix):
-            if module.name not in placed:
+        for module in Path("mailfilter").glob("*/*" + suffix):
+            if module.resolve() not in placed:
                 module.unlink()
 
 

@@ -2,3 +2,6 @@
 
 Knows SMTP as events and replies only; imports policy, services, mail and _core's session and client.
 """
+from mailfilter.stale import refuse_stale
+
+refuse_stale(__name__)

@@ -1,6 +1,6 @@
 """What one session has used up of the numbers that it may have in all.
 
-Must not know: what happens to a session that has used them up.
+Compiled: budget.pxd. Must not know: what happens to a session that has used them up.
 """
 
 __all__ = ["Budget"]
@@ -9,8 +9,6 @@ __all__ = ["Budget"]
 class Budget:
     """The counts of one session: commands and messages (refused ones, too), accepted transactions and recipients, octets,
     lines of other protocols, and commands that something was sent behind which should have waited."""
-
-    __slots__ = ("commands", "foreign", "octets", "pipelined", "recipients", "transactions")
 
     def __init__(self):
         self.commands = -1              # the connection itself is the first thing that is asked about

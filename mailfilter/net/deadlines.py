@@ -3,7 +3,7 @@
 What counts for a command is the whole line, and for a message how much of it has come, so that a client that sends
 an octet now and then gains nothing by it. Times are seconds of the event loop's clock; this computes and waits for nothing.
 
-Must not know: sockets, timers, what happens to a client that is late.
+Compiled: deadlines.pxd. Must not know: sockets, timers, what happens to a client that is late.
 """
 
 __all__ = ["Deadlines"]
@@ -17,8 +17,6 @@ class Deadlines:
         transaction: when the running transaction began.
         message: when the client was told to send the running message; message_at: octets of the session before it.
     """
-
-    __slots__ = ("begun", "message", "message_at", "progress", "transaction")
 
     def __init__(self, now):
         self.begun = self.progress = self.transaction = self.message = now

@@ -5,9 +5,8 @@ itself), the outcome goes back as a reply. What a command means, when it is allo
 the core's business; what is decided is the policy's. Here are time, back-pressure, the body's spool, and the
 order of things when a session ends.
 
-Must not know: JavaScript values, SMTP syntax.
+Compiled: inbound.pxd. Must not know: JavaScript values, SMTP syntax.
 """
-import asyncio
 import traceback
 from functools import partial
 from time import monotonic
@@ -30,6 +29,7 @@ from mailfilter.net.rejections import count_rejection
 from mailfilter.net.restraint import TURN_S, Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
+from mailfilter.net.session_state import SessionState
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
 from mailfilter.policy.system_operations import path_parts
@@ -46,6 +46,24 @@ _OPTIONAL = {
     core.EV_AUTH: "smtpAuth",
 }
 
+# As numbers of C where this is compiled.
+_CONNECT = core.EV_CONNECT
+_HELO = core.EV_HELO
+_EHLO = core.EV_EHLO
+_MAIL = core.EV_MAIL
+_RCPT = core.EV_RCPT
+_DATA = core.EV_DATA
+_RSET = core.EV_RSET
+_UNKNOWN = core.EV_UNKNOWN
+_STARTTLS = core.EV_STARTTLS
+_XCLIENT = core.EV_XCLIENT
+_MESSAGE = core.EV_MESSAGE
+_BODY = core.EV_BODY
+_DISCARDED = core.EV_DISCARDED
+_REJECTED = core.EV_REJECTED
+_CLOSED = core.EV_CLOSED
+_IN_CONNECT, _IN_CHUNKS, _IN_DATA, _IN_TLS = ST_CONNECT, ST_CHUNKS, ST_DATA, ST_TLS
+
 # What is counted of a session.
 _TAKEN = metrics.slot("connections_total")
 _MESSAGES = {outcome: metrics.slot("messages_total", outcome)
@@ -56,60 +74,8 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
+class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
     """The session of one client; made by the worker for each connection."""
-
-    __slots__ = ("worker", "label", "log", "session_id", "remote", "visit", "rules", "limits", "timeouts", "transport",
-                 "session", "context", "driver", "deadlines", "budget", "ended_by", "_asked", "_held", "_late_output",
-                 "_spool", "_timer", "_slept", "_silent", "_reading", "_writable", "_yielding", "_draining", "_restrained",
-                 "_closing", "_lost", "_cleaned", "_debug_line", "messages", "accepted", "refused", "faults",
-                 "implicit_tls", "proxied", "tls", "handshaking", "_challenged", "_mechanism", "_xclient", "_forwarded")
-
-    def __init__(self, worker, label):
-        self.worker = worker
-        self.label = label
-        self.log = worker.log
-        self.session_id = "-"
-        self.remote = ("", 0)
-        self.visit = None               # what the connection counts for
-        self.rules = None               # of the listener
-        self.limits = None              # this session's
-        self.timeouts = None
-        self.transport = None
-        self.session = None
-        self.context = None
-        self.driver = None
-        self.deadlines = None
-        self.budget = None
-        self.ended_by = None            # the limit or timeout for which the session is to end: a key of ENDINGS
-        self._asked = None              # the event that a handler is deciding about
-        self._held = None               # the timer that lets go on: of the delayed greeting, or of the tarpit
-        self._late_output = None        # what the client reads then; None before the greeting
-        self._spool = None
-        self._timer = None
-        self._slept = False
-        self._silent = False            # the end comes without a reply
-        self._reading = True
-        self._writable = True
-        self._yielding = False          # others are served first, then it goes on
-        self._draining = False
-        self._restrained = False        # something may keep back or end what would go on otherwise
-        self._closing = False
-        self._lost = False
-        self._cleaned = False
-        self._debug_line = None
-        self.messages = 0               # complete messages received, and how many of them were accepted
-        self.accepted = 0
-        self.refused = 0                # commands refused by the policy
-        self.faults = 0
-        self.implicit_tls = False       # the connection begins with a handshake
-        self.proxied = None             # the PROXY protocol's header, where there was one
-        self.tls = None                 # facts about the connection's TLS (net/tls_stream.py)
-        self.handshaking = False
-        self._challenged = None         # what waits for the client's answer to a challenge of AUTH
-        self._mechanism = None          # of the last AUTH
-        self._xclient = None            # what XCLIENT and XFORWARD have told
-        self._forwarded = None
 
     # asyncio's calls.
 
@@ -185,7 +151,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             if self._writable:
                 self._advance()
             return
-        if session.state == ST_CONNECT:
+        if session.state == _IN_CONNECT:
             self._talks_early()
         if session.buffered > self.limits.pending_bytes and self._reading:
             metrics.count(_PENDING)
@@ -292,14 +258,14 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                 break
             kind = event.kind
             progress = True
-            if kind == core.EV_BODY:
+            if kind == _BODY:
                 self._take_body(event)
-            elif kind == core.EV_CLOSED:
+            elif kind == _CLOSED:
                 self._close()
                 return
-            elif event.asks:
+            elif kind <= _MESSAGE:          # it asks
                 if self._lost:          # nobody is there to be answered
-                    if kind == core.EV_MESSAGE:
+                    if kind == _MESSAGE:
                         self._note_lost(event)
                     return
                 budget.commands += 1
@@ -307,13 +273,13 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
                     self._note_end("commands")
                 elif not session.buffered or not self._hurries(event):
                     self._ask(event)
-            elif kind == core.EV_DISCARDED:
+            elif kind == _DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
                 if event.reply is not None:
                     count_rejection(event.reply)
                 self._drop_spool()
                 self._run(event, "smtpData", (), self.timeouts.handler)
-            elif kind == core.EV_REJECTED:
+            elif kind == _REJECTED:
                 budget.commands += 1
                 if 0 < self.limits.commands < budget.commands:
                     self._note_end("commands")
@@ -323,12 +289,12 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             if session.buffered and monotonic() - begun > TURN_S and self._yield():
                 break
         state = session.state
-        if progress or state == ST_DATA or state == ST_CHUNKS:
+        if progress or state == _IN_DATA or state == _IN_CHUNKS:
             self.deadlines.progress = self.worker.loop.time()
             if progress and self._slept:
                 self._progressed()
         self._flush()
-        if state == ST_TLS:
+        if state == _IN_TLS:
             self._start_tls()
         if not self._reading and self._writable and not self._closing and self._asked is None and not self._yielding:
             self._reading = True
@@ -336,27 +302,27 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
 
     def _ask(self, event):
         kind, timeouts = event.kind, self.timeouts
-        if kind == core.EV_RCPT:
+        if kind == _RCPT:
             if 0 < self.limits.session_recipients <= self.budget.recipients:
                 self._note_end("session_recipients")
                 return
             self._run(event, "smtpRcpt", (path_parts(event.path),), timeouts.handler)
-        elif kind == core.EV_MESSAGE:
+        elif kind == _MESSAGE:
             self._ask_message(event)
-        elif kind == core.EV_MAIL:
+        elif kind == _MAIL:
             if 0 < self.limits.transactions <= self.budget.transactions:
                 self._note_end("transactions")
                 return
             self._run(event, "smtpMail", (path_parts(event.path),), timeouts.handler)
-        elif kind == core.EV_EHLO:
+        elif kind == _EHLO:
             self._run(event, "smtpEhlo", (event.text,), timeouts.handler)
-        elif kind == core.EV_HELO:
+        elif kind == _HELO:
             self._run(event, "smtpHelo", (event.text,), timeouts.handler)
-        elif kind == core.EV_CONNECT:
+        elif kind == _CONNECT:
             self._run(event, "smtpInit", (), timeouts.handler)
-        elif kind == core.EV_RSET:
+        elif kind == _RSET:
             self._run(event, "smtpRset", (), timeouts.handler)
-        elif kind == core.EV_UNKNOWN and self._is_foreign(event):
+        elif kind == _UNKNOWN and self._is_foreign(event):
             return
         elif kind in EXTENDED:
             self._ask_extended(event)
@@ -364,7 +330,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
         else:
             self.session.reply_default()
-            if kind == core.EV_DATA:
+            if kind == _DATA:
                 self._goes_ahead()
 
     def _ask_message(self, event):
@@ -410,16 +376,16 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
         """Answer the event that a handler has decided."""
         event, self._asked = self._asked, None
         kind, session = event.kind, self.session
-        if kind == core.EV_DISCARDED:
+        if kind == _DISCARDED:
             self.context.transaction_over()
-        elif kind == core.EV_XCLIENT:
+        elif kind == _XCLIENT:
             if outcome.fault is not None:
                 self._log_fault(outcome.fault)
             self._become(event)
             return
-        if outcome.fault is None and kind == core.EV_DATA and 200 <= outcome.code < 300:
+        if outcome.fault is None and kind == _DATA and 200 <= outcome.code < 300:
             outcome = Outcome(fault=_wrong_predata(self.worker.policy, outcome.code))
-        if kind != core.EV_MESSAGE and kind != core.EV_DISCARDED and outcome.code >= 400:
+        if kind != _MESSAGE and kind != _DISCARDED and outcome.code >= 400:
             self.refused += 1
             metrics.count(_REFUSED.get((event.name, outcome.code // 100)) or _REFUSED["other", outcome.code // 100])
         if kind in AUTH:
@@ -427,35 +393,35 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
             return
         if self.log.level >= logs.INFO:
             self._log_outcome(event, outcome)
-        if kind == core.EV_MESSAGE:
+        if kind == _MESSAGE:
             self._end_message(outcome)
         if outcome.fault is not None:
             self._log_fault(outcome.fault)
-            if kind == core.EV_DISCARDED:
+            if kind == _DISCARDED:
                 if outcome.dead:
                     session.refuse(421, [self._sorry()])
-            elif kind == core.EV_CONNECT or outcome.dead:
+            elif kind == _CONNECT or outcome.dead:
                 session.reply(421, [self._sorry()], True)
             else:
                 session.reply(451, [self._sorry()], outcome.disconnect)
-                if kind == core.EV_RSET:
+                if kind == _RSET:
                     # RFC 5321 §4.1.1.5 knows no refusal of RSET; the client goes on as if there was none.
                     session.drop_transaction()
-        elif kind == core.EV_DISCARDED:
+        elif kind == _DISCARDED:
             return
-        elif outcome.code == 0 or kind == core.EV_STARTTLS and outcome.code < 400:
+        elif outcome.code == 0 or kind == _STARTTLS and outcome.code < 400:
             session.reply_default()         # RFC 3207 §4: clients begin with TLS at 220 and at nothing else
         else:
             lines = [octets(line) for line in outcome.lines]
-            if kind != core.EV_MESSAGE or not self._reply_each(outcome, lines):
+            if kind != _MESSAGE or not self._reply_each(outcome, lines):
                 session.reply(outcome.code, lines, outcome.disconnect)
-            if kind == core.EV_MAIL:
+            if kind == _MAIL:
                 if session.transaction is not None:
                     self.budget.transactions += 1
                     self.deadlines.transaction = self.worker.loop.time()
-            elif kind == core.EV_RCPT and outcome.code < 300:
+            elif kind == _RCPT and outcome.code < 300:
                 self.budget.recipients += 1
-        if kind == core.EV_DATA:
+        if kind == _DATA:
             self._goes_ahead()
 
     def _sorry(self):
@@ -480,7 +446,7 @@ class Inbound(Restrained, Extended, Authenticating, Told, asyncio.Protocol):
         would learn of it: a message that is delivered now comes again."""
         event, self._asked = self._asked, None
         self.driver.give_up()
-        if event.kind == core.EV_MESSAGE:
+        if event.kind == _MESSAGE:
             self._note_lost(event)
             self.context.message.close()
             self.context.message = None

@@ -6,9 +6,9 @@ at a time and a callback costs less than a task.
 
 What of a message is one chunk of BDAT is decided here, too, as it is a matter of what comes out of the spool.
 
-Must not know: JavaScript, the client's side, what TLS demands are (net/tls.py), which connections are kept (net/pool.py).
+Compiled: outbound.pxd. Must not know: JavaScript, the client's side, what TLS demands are (net/tls.py), which connections
+are kept (net/pool.py).
 """
-import asyncio
 from collections import deque
 from functools import partial
 
@@ -47,7 +47,7 @@ _OPENED, _FAILED = (metrics.slot("next_hop_connections_total", outcome) for outc
 _NOT_CONNECTED = metrics.slot("timeouts_total", "connect")
 
 
-class NextHop(asyncio.Protocol):
+class NextHop:
     """A connection to `host`:`port` (or host "unix:/path"), closed until connect().
 
     lmtp: whether it speaks LMTP. source: our own (address, port), or None. preface: octets in front of everything, a header
@@ -327,6 +327,10 @@ class NextHop(asyncio.Protocol):
         self._deliver()
         if self._client.failed is not None and (self._receiver is not None or self._sender is not None):
             self._fail_protocol()
+
+    def eof_received(self):
+        """asyncio: the next hop sends no more; the connection is closed."""
+        return False
 
     def _take(self):
         """The next reply from the core, or None."""

@@ -3,6 +3,10 @@
 Imports services, mail and _core.heap; knows no sockets, listeners or event protocol of SMTP (net hands in an
 object with the few things that a handler may do).
 """
-from mailfilter.policy.loader import Policy, load
+from mailfilter.stale import refuse_stale
+
+refuse_stale(__name__)      # before anything of it is imported
+
+from mailfilter.policy.loader import Policy, load  # noqa: E402
 
 __all__ = ["Policy", "load"]

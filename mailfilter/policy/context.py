@@ -1,8 +1,7 @@
 """What the operations of one session may see and touch. Made by net, used by policy.
 
-Must not know: asyncio protocols, the state machine.
+Compiled: context.pxd. Must not know: asyncio protocols, the state machine.
 """
-
 from mailfilter import metrics
 from mailfilter._core.heap import HostError
 
@@ -35,12 +34,6 @@ class SessionContext:
     [code, line, …] each, or None.
     tls: facts about the client's TLS, a dict as net/tls_stream.py has it, or None.
     """
-
-    __slots__ = ("loop", "log", "session_id", "settings", "hostname", "timeouts", "limits", "resolver", "extensions",
-                 "user", "open_next_hop", "next_hops", "last_hop", "message", "message_handle", "varying", "groups",
-                 "operations", "tarpit_places", "limits_changed", "tarpit", "early", "pauses", "tls", "delivered",
-                 "make_tls", "pool", "challenge", "identity", "replies",
-                 "outside", "held")
 
     def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None, outside=None):
@@ -80,7 +73,12 @@ class SessionContext:
     @property
     def delivering(self):
         """Whether the running handler has begun to deliver in a way that cannot be taken back."""
-        return self.delivered or any(hop.beyond_recall for hop in self.next_hops.values())
+        if self.delivered:
+            return True
+        for hop in self.next_hops.values():
+            if hop.beyond_recall:
+                return True
+        return False
 
     def charge(self, name):
         """Count one operation; HostError when the session has used up its number."""

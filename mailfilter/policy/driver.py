@@ -3,7 +3,7 @@
 A fault of the policy (a throw, nonsense, no time left) is an outcome like any other, with a PolicyError in it;
 it is never a success. The heap is made when the first handler is called.
 
-Must not know: sockets, the SMTP state machine, what an operation does.
+Compiled: driver.pxd. Must not know: sockets, the SMTP state machine, what an operation does.
 """
 import time
 import traceback
@@ -41,8 +41,6 @@ class Outcome:
     disconnect: close after the reply. fault: None, or a PolicyError. dead: the heap cannot go on; end the session.
     """
 
-    __slots__ = ("code", "lines", "disconnect", "fault", "dead")
-
     def __init__(self, code=0, lines=(), disconnect=False, fault=None, dead=False):
         self.code = code
         self.lines = lines
@@ -71,8 +69,6 @@ def _is_ours(result):
 
 class Driver:
     """One session's handlers. One runs at a time."""
-
-    __slots__ = ("policy", "context", "remote", "handler", "_told", "_heap", "_waiting", "_done", "_timer", "_seconds")
 
     def __init__(self, policy, context, remote):
         """remote: (address, port) of the client as SmtpServer instances have it."""
@@ -168,7 +164,10 @@ class Driver:
             self._waiting = None
             if time.monotonic() - begun > TURN_S:
                 self._waiting = turn = Waiting(self.context.loop, head, self._settled)
-                self.context.loop.call_soon(turn.done if failure is None else turn.failed, value if failure is None else failure)
+                if failure is None:
+                    self.context.loop.call_soon(turn.done, value)
+                else:
+                    self.context.loop.call_soon(turn.failed, failure)
                 return None
             try:
                 result = self._resume(value, failure)

@@ -1,12 +1,11 @@
 """What an operation is: a named thing that JavaScript asks of the program, answered at once or waited for.
 
-The rows themselves are in operations.py; who runs the handlers that wait is driver.py.
+The rows themselves are in operations.py; who runs the handlers that wait is driver.py. Compiled: operation.pxd.
 
 Must not know: what any operation does.
 """
 import asyncio
 import traceback
-from dataclasses import dataclass
 
 from mailfilter import log as logs
 from mailfilter._core.heap import UNDEFINED, HostError
@@ -28,7 +27,6 @@ PENDING = Pending()
 """Returned by an operation that will call waiting.done() or waiting.failed() later, never before it returned."""
 
 
-@dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table of operations.
 
@@ -42,14 +40,15 @@ class Operation:
     failure: what happens when it fails, for the documentation.
     """
 
-    name: str
-    run: object
-    arguments: tuple = ()
-    waits: bool = False
-    deadline: str = ""
-    effects: bool = False
-    loading: bool = False
-    failure: str = "throws"
+    def __init__(self, name, run, arguments=(), waits=False, deadline="", effects=False, loading=False, failure="throws"):
+        self.name = name
+        self.run = run
+        self.arguments = arguments
+        self.waits = waits
+        self.deadline = deadline
+        self.effects = effects
+        self.loading = loading
+        self.failure = failure
 
     def check(self, given):
         """Raise HostError (a TypeError for the policy) unless the arguments have the right number and types."""
@@ -89,8 +88,6 @@ class Waiting:
 
     on_cancel: set by the operation; called without arguments when the handler waits no longer.
     """
-
-    __slots__ = ("loop", "name", "on_cancel", "_settled", "_timer", "_starting", "_early")
 
     def __init__(self, loop, name, settled):
         self.loop = loop

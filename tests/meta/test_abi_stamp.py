@@ -73,6 +73,35 @@ def test_a_missing_module_is_named(copy, name):
     assert f"mailfilter._core.{name}" in last and "run `make build`" in last, last
 
 
+@pytest.mark.parametrize("suffix", [".py", ".pxd"])
+def test_a_changed_source_of_a_module_outside_the_core_is_refused(copy, suffix):
+    for name in _build.SOURCES:
+        path = copy.joinpath(*name.split(".")[1:]).with_suffix(suffix)
+        text = path.read_text()
+        path.write_text(text + "\n")
+        status, error = import_core(copy, name)
+        assert status == 1
+        assert f"the compiled module {name} is stale: {path.name} has changed since; run `make build`" in error
+        path.write_text(text)
+    assert import_core(copy, name) == (0, "")
+
+
+def test_what_is_declared_outside_the_core_is_compiled():
+    declared = {".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in PACKAGE.glob("*/*.pxd")
+                if path.parent != CORE}
+    assert set(_build.SOURCES) == declared, "not everything is built; run `make build`"
+    for name in declared:
+        assert __import__(name, fromlist=["__file__"]).__file__.endswith(".so")
+
+
+def test_without_its_compiled_module_a_source_does(copy):
+    """Slower, and otherwise the same."""
+    for path in copy.glob("*/*.so"):
+        if path.parent.name != "_core":
+            path.unlink()
+    assert import_core(copy, "mailfilter.policy.driver")[0] == 0
+
+
 def test_a_module_without_a_stamp_is_refused(copy):
     built(copy, "span" if "span" in _build.MODULES else "buffer").unlink()
     name = "span" if "span" in _build.MODULES else "buffer"

@@ -12,7 +12,7 @@ from sources import CORE, PACKAGE, PROJECT
 LAYERS = ["cli", "net", "policy", "services", "mail"]
 
 # These may be imported by all; what they import themselves.
-COMMON = {"errors": set(), "log": set(), "metrics": set(), "config": {"errors"}}
+COMMON = {"errors": set(), "log": set(), "metrics": set(), "config": {"errors"}, "stale": {"_core"}}
 
 # The core's modules that each layer may import. `address` and `reply` are values that events carry, and `fsm` names
 # the states that a session tells.
@@ -104,7 +104,7 @@ def sources(*suffixes):
     return sorted(path for path in PACKAGE.rglob("*") if path.suffix in suffixes and "__pycache__" not in path.parts)
 
 
-PLAIN = [path for path in sources(".py") if CORE not in path.parents]
+PLAIN = [path for path in sources(".py", ".pxd") if CORE not in path.parents]
 COMPILED = [path for path in sources(".pyx", ".pxd", ".py") if CORE in path.parents and path.name != "_build.py"]
 
 

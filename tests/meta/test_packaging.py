@@ -23,10 +23,10 @@ def wheel(tmp_path_factory):
     """A wheel of the checkout. The modules are those in place: compiling them again would take a minute."""
     folder = tmp_path_factory.mktemp("wheel")
     library = folder / "lib"
-    (library / "mailfilter/_core").mkdir(parents=True)
-    for path in CORE.glob("*.so"):
+    for path in PACKAGE.glob("*/*.so"):
+        (library / path.parent.relative_to(PROJECT)).mkdir(parents=True, exist_ok=True)
         # With today's date, so that the build takes them for its own.
-        shutil.copy(path, library / "mailfilter/_core")
+        shutil.copy(path, library / path.relative_to(PROJECT))
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", folder, "build", "--build-lib", library,
          "bdist_wheel", "--dist-dir", folder, "--bdist-dir", folder / "bdist"],
@@ -46,8 +46,9 @@ def test_the_wheel_has_every_module(contents):
     for path in PACKAGE.rglob("*.py"):
         if "__pycache__" not in path.parts:
             assert str(path.relative_to(PROJECT)) in contents
-    compiled = {name.split("/")[-1].split(".")[0] for name in contents if name.endswith(".so")}
-    assert compiled == {path.stem for path in CORE.glob("*.pyx")} == set(_build.MODULES)
+    compiled = {name.split(".")[0].replace("/", ".") for name in contents if name.endswith(".so")}
+    assert set(_build.MODULES) == {path.stem for path in CORE.glob("*.pyx")}
+    assert compiled == {f"mailfilter._core.{name}" for name in _build.MODULES} | set(_build.SOURCES)
     assert "mailfilter/_core/_build.py" in contents
 
 
