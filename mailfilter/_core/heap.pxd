@@ -30,6 +30,7 @@ cdef class Heap:
     cdef int _enter(self) except -1
     cdef int _spend(self, unsigned long long took_ns) noexcept
     cdef object _leave(self, int status, PyObject *result, unsigned budget_ms)
+    cpdef object enter(self, int entry, tuple arguments)
     cpdef close(self)
     cpdef wake(self)
     cpdef arrived(self, list headers)

@@ -333,6 +333,10 @@ cdef class Heap:
         return self._leave(status, result, budget_ms)
 
     def call(self, int entry, *arguments):
+        """enter() with the arguments one by one."""
+        return self.enter(entry, arguments)
+
+    cpdef object enter(self, int entry, tuple arguments):
         """Call the library's entry function number `entry`; its result as a Python value. ScriptError when it throws,
         HeapStopped when it takes more than allow() says."""
         cdef PyObject *result = NULL

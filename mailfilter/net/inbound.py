@@ -124,12 +124,11 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
     def _make_policy(self):
         """What runs the policy for this client."""
         worker = self.worker
+        # In their order: names would be put into a dict first, for each session.
         self.context = SessionContext(
-            loop=worker.loop, log=worker.log, session_id=self.session_id, settings=worker.settings,
-            hostname=worker.hostname.decode("ascii", "replace"), timeouts=self.timeouts, limits=self.limits,
-            resolver=worker.resolver, extensions=self.rules.extensions, open_next_hop=partial(next_hops.next_hop, self),
-            make_tls=next_hops.demands, pool=worker.pool, outside=worker.outside,
-            tarpit=worker.tarpit, limits_changed=self._limits_changed)
+            worker.loop, worker.log, self.session_id, worker.settings, self.rules.hostname, self.timeouts, self.limits,
+            worker.resolver, self.rules.extensions, partial(next_hops.next_hop, self), next_hops.demands, worker.pool,
+            worker.tarpit, self._limits_changed, worker.outside)
         self.context.tls = self.tls
         self.context.challenge = self._challenge
         self._offer()

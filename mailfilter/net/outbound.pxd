@@ -1,6 +1,7 @@
 # The types of outbound.py, which is compiled with them.
 
 from mailfilter._core.client cimport Client
+from mailfilter.policy.alarm cimport Alarm
 
 
 cdef class NextHop:
@@ -30,7 +31,8 @@ cdef class NextHop:
     cdef bint _by_chunks
     cdef bint _writable
     cdef object _upgraded
-    cdef object _timer
+    cdef Alarm _alarm
+    cdef tuple _late
     cdef object _patience
     cdef str _why_closed
 
@@ -56,3 +58,5 @@ cdef class NextHop:
     cdef _report(self, error)
     cdef _start_timer(self, name)
     cdef _stop_timer(self)
+    cdef _end_timer(self)
+    cdef _not_opened(self, seconds)

@@ -18,6 +18,7 @@ from mailfilter._core.client import Client, ClientError
 from mailfilter._core.fsm import NH_CHUNKS, NH_FINAL, NH_MAIL, NH_RCPT, NH_TLS
 from mailfilter.errors import MailfilterError, ServiceProtocolError, ServiceTimeout, ServiceUnavailable
 from mailfilter.net.tls_stream import upgrade
+from mailfilter.policy.alarm import Alarm
 from mailfilter.services.last_words import last_words
 
 __all__ = ["CHUNK_BYTES", "NextHop", "NotNow"]
@@ -87,7 +88,8 @@ class NextHop:
         self._by_chunks = False         # it goes out by BDAT: _chunks gives (pieces, octets, whether it is the last)
         self._writable = True
         self._upgraded = None           # called with (reply, error) when STARTTLS is refused or TLS is there
-        self._timer = None
+        self._alarm = None
+        self._late = None               # (the timeout that is running, its seconds)
         self._patience = deque()        # names of timeouts, one for each reply that is still to come
         self._why_closed = None
 
@@ -155,7 +157,7 @@ class NextHop:
             opening = self.loop.create_connection(lambda: self, self.host, self.port, local_addr=self.source)
         self._task = self.loop.create_task(opening)
         self._task.add_done_callback(self._opening_ended)
-        self._timer = self.loop.call_later(self.timeouts.connect, self._not_opened, self.timeouts.connect)
+        self._start_timer("connect")
 
     def connection_made(self, transport):
         """asyncio: the connection is open."""
@@ -179,13 +181,15 @@ class NextHop:
     def _not_opened(self, seconds):
         """No address has answered in time."""
         metrics.count(_NOT_CONNECTED)
-        self._timer = None
         self._task.cancel()
         self._tell_opened(ServiceTimeout(f"Link has been severed: {self.name} did not answer within {seconds:g} s"))
 
     def _tell_opened(self, error):
         metrics.count(_OPENED if error is None else _FAILED)
-        self._stop_timer()
+        if error is None:
+            self._stop_timer()
+        else:
+            self._end_timer()
         done, self._opened = self._opened, None
         done(error)
 
@@ -205,6 +209,7 @@ class NextHop:
             else:
                 self._why_closed = "QUIT was sent"
                 self._client.eof()
+                self._end_timer()
                 self._transport.close()
                 self._transport = None
                 return
@@ -219,7 +224,7 @@ class NextHop:
         if self._why_closed is None:
             self._why_closed = why
             self._client.eof()
-        self._stop_timer()
+        self._end_timer()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -236,7 +241,7 @@ class NextHop:
             if words[:1] in (b"4", b"5"):
                 self._client.feed(words)
         self._transport = None
-        self._stop_timer()
+        self._end_timer()
         if self._why_closed is None:
             self._why_closed = f"the next hop closed the connection{f' ({error})' if error else ''}"
             self._client.eof()
@@ -558,18 +563,27 @@ class NextHop:
             sender(error)
 
     def _start_timer(self, name):
-        self._stop_timer()
         seconds = getattr(self.timeouts, name)
-        self._timer = self.loop.call_later(seconds, self._expired, name, seconds)
+        self._late = name, seconds
+        if self._alarm is None:
+            self._alarm = Alarm(self.loop, self._expired)
+        self._alarm.set(seconds)
 
     def _stop_timer(self):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            self._alarm.clear()
 
-    def _expired(self, name, seconds):
+    def _end_timer(self):
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+
+    def _expired(self):
+        name, seconds = self._late
+        if self._opened is not None:
+            self._not_opened(seconds)
+            return
         metrics.count(_LATE[name])
-        self._timer = None
         self._shut(f"no answer within {seconds:g} s ({name})")
         self._report(ServiceTimeout(f"Connection timed out: {self.name}: no answer within {seconds:g} s ({name})"))
 

@@ -10,18 +10,21 @@ __all__ = ["Rules", "core_limits", "extensions_of", "rules_of"]
 
 
 class Rules(NamedTuple):
-    """Of one listener: config.Limits, config.Timeouts, the core's share of the limits, and what EHLO can announce."""
+    """Of one listener: config.Limits, config.Timeouts, the core's share of the limits, what EHLO can announce, and what this
+    host is called, as text."""
 
     limits: object
     timeouts: object
     core_limits: object
     extensions: list
+    hostname: str
 
 
 def rules_of(worker, label):
     """The Rules for the listener called `label`; kept in `worker.rules`, for as long as these terms hold."""
     limits = worker.limits_of(label)
-    rules = worker.rules[label] = Rules(limits, worker.timeouts_of(label), core_limits(limits), extensions_of(limits))
+    rules = worker.rules[label] = Rules(limits, worker.timeouts_of(label), core_limits(limits), extensions_of(limits),
+                                        worker.hostname.decode("ascii", "replace"))
     return rules
 
 

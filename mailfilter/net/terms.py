@@ -9,6 +9,10 @@ from mailfilter import config
 
 __all__ = ["Edition", "Terms"]
 
+# What a worker has before its first session, and keeps.
+OF_THE_WORKER = ("loop", "log", "opened", "closed", "session_id", "admission", "tarpit", "hostname", "line_ends", "early_data",
+                 "auth_without_tls", "settings", "resolver", "pool", "outside", "spool_directory", "tls", "trusted")
+
 
 class Terms:
     """A policy with its limits and timeouts.
@@ -47,23 +51,18 @@ class Terms:
 
 class Edition:
     """What a session sees of its worker: the terms that it began with, whatever newer ones the worker has taken meanwhile.
-    Everything else is the worker's."""
+    Everything else is the worker's, and the same for all its editions. `rules`: what the sessions of one listener have in
+    common (net/rules.py), by its label."""
+
+    __slots__ = ("policy", "limits", "limits_of", "timeouts", "timeouts_of", "rules", *OF_THE_WORKER)
 
     def __init__(self, worker, terms):
-        self._worker = worker
         self.policy = terms.policy
         self.limits, self.limits_of = terms.limits, terms.limits_of
         self.timeouts, self.timeouts_of = terms.timeouts, terms.timeouts_of
-        # What every session asks for, without the detour.
-        self.loop, self.log = worker.loop, worker.log
-        self.opened, self.closed = worker.opened, worker.closed
-        self.admission, self.tarpit = worker.admission, worker.tarpit
-        self.hostname, self.line_ends, self.session_id = worker.hostname, worker.line_ends, worker.session_id
-        # What the sessions of one listener have in common (net/rules.py), by its label.
         self.rules = {}
-
-    def __getattr__(self, name):
-        return getattr(self._worker, name)
+        for name in OF_THE_WORKER:
+            setattr(self, name, getattr(worker, name))
 
 
 def _special(numbers, by_listener, label):

@@ -281,7 +281,6 @@ class Worker:
         self._drain_asked = asyncio.Event()
         self._end_asked = asyncio.Event()
         self._empty = asyncio.Event()
-        self._begin_edition()
         self._watch_signals(supervised, lifeline)
         if self._make_resolver is not None:
             self.resolver = self._make_resolver()
@@ -290,6 +289,7 @@ class Worker:
         self.admission.start(self.loop)
         self.pool = Pool(self.loop, self.limits.kept_connections, self.timeouts.kept_connection)
         self.outside = Outside(self.loop, lambda text: self.log.write(logs.WARNING, "-", text))
+        self._begin_edition()
         for listener in listeners:
             await self._accept_on(listener, number)
         metrics.put(_ACCEPTING, 1)

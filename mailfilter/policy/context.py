@@ -35,7 +35,7 @@ class SessionContext:
     tls: facts about the client's TLS, a dict as net/tls_stream.py has it, or None.
     """
 
-    def __init__(self, *, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
+    def __init__(self, loop, log, session_id, settings, hostname, timeouts, limits, resolver, extensions,
                  open_next_hop, make_tls=None, pool=None, tarpit=None, limits_changed=None, outside=None):
         self.loop = loop
         self.log = log

@@ -1,5 +1,7 @@
 # The types of driver.py, which is compiled with them.
 
+from mailfilter._core.heap cimport Heap
+from mailfilter.policy.alarm cimport Alarm
 from mailfilter.policy.context cimport SessionContext
 from mailfilter.policy.operation cimport Operation, Waiting
 
@@ -12,6 +14,8 @@ cdef class Outcome:
     cdef readonly bint dead
 
 
+cdef int _OPEN, _START, _RESUME, _FAIL, _ABANDON, _FAULT, _TELL
+
 cdef bint _is_ours(result) except -1
 
 
@@ -21,10 +25,11 @@ cdef class Driver:
     cdef readonly tuple remote
     cdef readonly str handler
     cdef dict _told
-    cdef object _heap
+    cdef Heap _heap
     cdef Waiting _waiting
     cdef object _done
-    cdef object _timer
+    cdef Alarm _alarm
+    cdef bint _waited
     cdef double _seconds
 
     cpdef run(self, handler, arguments, double seconds, done)

@@ -13,6 +13,7 @@ from mailfilter import metrics
 from mailfilter._core.heap import HeapDead, HeapStopped, HostError, ScriptError
 from mailfilter.errors import PolicyError, TemporaryFailure
 from mailfilter.policy import engine
+from mailfilter.policy.alarm import Alarm
 from mailfilter.policy.operation import PENDING, Waiting, failure_of
 from mailfilter.policy.operations import AT_ONCE, WAITED_FOR
 
@@ -26,6 +27,10 @@ _SESSION_MS = metrics.slot("limits_total", "session_ms")
 _TOO_LONG = metrics.slot("timeouts_total", "handler")
 _TOO_LONG_WITH_MESSAGE = metrics.slot("timeouts_total", "message_handler")
 _ASLEEP = metrics.slot("timeouts_total", "idle_heap")
+
+# As numbers of C where this is compiled.
+_OPEN, _START, _RESUME, _FAIL = engine.OPEN, engine.START, engine.RESUME, engine.FAIL
+_ABANDON, _FAULT, _TELL = engine.ABANDON, engine.FAULT, engine.TELL
 
 # A handler whose operations are all answered at once lets others have a turn after so many seconds.
 TURN_S = 0.005
@@ -80,7 +85,8 @@ class Driver:
         self._heap = None
         self._waiting = None
         self._done = None
-        self._timer = None
+        self._alarm = None              # when its operations take too long
+        self._waited = False            # the running handler has set it
         self._seconds = 0.0
 
     @property
@@ -111,12 +117,12 @@ class Driver:
                 self._heap = self.policy.new_heap(self._answer)
                 metrics.count(_COPIED if self.policy.image is not None else _BUILT)
                 self._heap.allow(self.context.limits.slice_ms)
-                self._heap.call(engine.OPEN, self.remote[0], self.remote[1], self.context.session_id)
+                self._heap.enter(_OPEN, (self.remote[0], self.remote[1], self.context.session_id))
                 if self._told:
-                    self._heap.call(engine.TELL, self._told)
+                    self._heap.enter(_TELL, (self._told,))
             if handler == "smtpData" and arguments:
                 self._heap.arrived(arguments[0])
-            result = self._heap.call(engine.START, (handler, *arguments))
+            result = self._heap.enter(_START, ((handler, *arguments),))
         except (ScriptError, HeapDead, PolicyError, MemoryError) as error:
             return self._faulted(error)
         return self._go_on(result)
@@ -128,7 +134,7 @@ class Driver:
             self._told.update(properties)
         elif not self._heap.dead:
             try:
-                self._heap.call(engine.TELL, properties)
+                self._heap.enter(_TELL, (properties,))
             except ScriptError:
                 pass
             except HeapDead:
@@ -158,8 +164,11 @@ class Driver:
             except Exception as error:
                 value, failure = None, error
             if value is PENDING:
-                if self._timer is None:
-                    self._timer = self.context.loop.call_later(self._seconds, self._expired)
+                if not self._waited:
+                    self._waited = True
+                    if self._alarm is None:
+                        self._alarm = Alarm(self.context.loop, self._expired)
+                    self._alarm.set(self._seconds)
                 return None
             self._waiting = None
             if time.monotonic() - begun > TURN_S:
@@ -195,8 +204,8 @@ class Driver:
 
     def _resume(self, value, failure):
         if failure is None:
-            return self._heap.call(engine.RESUME, value)
-        return self._heap.call(engine.FAIL, failure_of(self.context, failure))
+            return self._heap.enter(_RESUME, (value,))
+        return self._heap.enter(_FAIL, (failure_of(self.context, failure),))
 
     def _settled(self, value, error):
         """The operation that the handler waited for has ended."""
@@ -221,9 +230,9 @@ class Driver:
         if self.handler == "smtpData" and self._heap is not None:
             self._heap.arrived(None)
         self.handler = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._waited:
+            self._waited = False
+            self._alarm.clear()
 
     def _finished(self, result):
         spent, limit = self._heap.spent_ms, self.context.limits.session_ms
@@ -251,7 +260,7 @@ class Driver:
         over_limit = self._heap is not None and self._heap.over_limit
         if not dead:
             try:
-                disconnect, thrown_at = self._heap.call(engine.FAULT)
+                disconnect, thrown_at = self._heap.enter(_FAULT, ())
             except (ScriptError, HeapDead):
                 dead = self._heap.dead
         if isinstance(error, (ScriptError, HeapDead)):
@@ -285,13 +294,12 @@ class Driver:
         if waiting is not None:
             waiting.cancel()
         try:
-            self._heap.call(engine.ABANDON, self.handler)
+            self._heap.enter(_ABANDON, (self.handler,))
         except (ScriptError, HeapDead):
             self._heap.close()
 
     def _expired(self):
         metrics.count(_TOO_LONG_WITH_MESSAGE if self.handler in ("smtpData", "smtpBody") else _TOO_LONG)
-        self._timer = None
         name = self._waiting.name if self._waiting is not None else "?"
         self._abandon()
         self._report(self._faulted(PolicyError(f"no time left after {self._seconds:g} s of waiting (for {name})")))
@@ -313,6 +321,9 @@ class Driver:
         """End the session's JavaScript. Harmless when there is none, and when closed."""
         self.give_up()
         self._done = None       # it may lead back to who holds us
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
         if self._heap is not None:
             self._heap.close()
 

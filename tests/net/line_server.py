@@ -26,7 +26,7 @@ class LineSession(asyncio.Protocol):
     def __init__(self, worker, label):
         self.worker = worker
         self.label = label
-        self.busy = self.holding = False
+        self.busy = self.holding = self.draining = False
         self.buffer = b""
 
     def connection_made(self, transport):
@@ -75,7 +75,7 @@ class LineSession(asyncio.Protocol):
     def on_end(self):
         self.busy = False
         self.say("250 kept")
-        if self.worker.draining:
+        if self.draining:
             self.drain()
 
     def on_crash(self, status):
@@ -88,6 +88,7 @@ class LineSession(asyncio.Protocol):
         raise RuntimeError("our bug\nwith two lines")
 
     def drain(self):
+        self.draining = True
         if not self.busy:
             self.say("421 closing")
             self.transport.close()
