@@ -264,8 +264,10 @@ interface SmtpLimits {
     proxy_bytes?: number | string;
     /** Sessions at one time in one worker (421). Default 2000. */
     connections?: number | string;
-    /** Octets of a body that stay in memory; the rest goes to a temporary file. Default 256 KiB. */
+    /** Octets of a body that stay in memory in any case. Default 256 KiB. */
     spool_memory_bytes?: number | string;
+    /** Octets of memory that the larger bodies of one worker share, before they go to temporary files. Default 64 MiB. */
+    spool_shared_bytes?: number | string;
     /** Octets of JavaScript memory of a session (451, or 421 when it cannot go on). Default 8 MiB. */
     heap_bytes?: number | string;
     /** Milliseconds of CPU that JavaScript takes without waiting (421). Default 50. */

@@ -188,8 +188,8 @@ class Timeouts(_Numbers):
 # means that there is no limit.
 _LEAST = {"line_bytes": 512, "auth_line_bytes": 512, "recipients": 1, "message_bytes": 1, "header_bytes": 1,
           "header_fields": 1, "errors": 1,
-          "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "heap_bytes": 1 << 20,
-          "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
+          "pending_bytes": 1024, "proxy_bytes": 232, "connections": 1, "spool_memory_bytes": 0, "spool_shared_bytes": 0,
+          "heap_bytes": 1 << 20, "slice_ms": 5, "session_ms": 50, "operations": 1, "operations_at_once": 1,
           "dns_cache_entries": 0, "dns_in_flight": 1,
           "address_connections": 0, "network_connections": 0, "connection_rate": 0, "address_rate": 0, "network_rate": 0,
           "ipv4_prefix": 0, "ipv6_prefix": 0, "commands": 0, "transactions": 0, "session_recipients": 0, "session_bytes": 0,
@@ -212,8 +212,9 @@ class Limits(_Numbers):
     `connections`: sessions at one time in one worker (421). `heap_bytes`: the JavaScript heap of one session (451, or 421
     when it cannot go on). `slice_ms`: CPU that JavaScript may burn without waiting (421). `session_ms`: time in JavaScript
     of a whole session (421). `operations`: what the handlers of one session may wait for or ask in all (451).
-    `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, before the
-    rest goes to a temporary file. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none.
+    `operations_at_once`: of those, under way at one time by Sys.all (451). `spool_memory_bytes`: of a message body, that
+    stay in memory; `spool_shared_bytes`: that the larger bodies of one worker share before they go to temporary files, each an
+    eighth at most. `dns_cache_entries`: answers of the DNS that one worker keeps, 0 for none.
     `dns_in_flight`: look-ups that it has under way at one time; the next one is "unavailable".
     `kept_connections`: to next hops, that wait in one worker for another session; the next one is closed.
 
@@ -242,6 +243,7 @@ class Limits(_Numbers):
     proxy_bytes: int = 4096
     connections: int = 2000
     spool_memory_bytes: int = 256 << 10
+    spool_shared_bytes: int = 64 << 20
     heap_bytes: int = 8 << 20
     slice_ms: int = 50
     session_ms: int = 2000
@@ -293,8 +295,8 @@ PER_SESSION = frozenset((
 
 
 # What a process has once, whatever its listeners are.
-_OF_PROCESS = frozenset(("heap_bytes", "tarpits", "lag_ms", "free_memory_bytes", "dns_cache_entries", "dns_in_flight",
-                         "shutdown", "dns"))
+_OF_PROCESS = frozenset(("heap_bytes", "spool_shared_bytes", "tarpits", "lag_ms", "free_memory_bytes", "dns_cache_entries",
+                         "dns_in_flight", "shutdown", "dns"))
 
 
 def by_listener(values):

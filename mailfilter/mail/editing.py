@@ -80,7 +80,7 @@ def _file_name(name):
     return b"filename*=UTF-8''" + quoted
 
 
-def edited(tree, changes, memory_bytes, directory=None):
+def edited(tree, changes, memory_bytes, directory=None, room=None):
     """(new body, fields for the message's header or None): the body of `tree` with the Changes made.
 
     Of several changes of one part the last counts; one inside a part that is changed itself does not. A multipart from which
@@ -101,7 +101,7 @@ def edited(tree, changes, memory_bytes, directory=None):
         if above >= 0:
             del wanted[number]
     _spare_the_last(parts, wanted)
-    new = _Writer(body, memory_bytes, directory)
+    new = _Writer(body, memory_bytes, directory, room)
     if 0 in wanted:
         change = wanted[0]
         if change.content is None:
@@ -140,9 +140,9 @@ def _spare_the_last(parts, wanted):
 class _Writer:
     """A new body, kept in its plain form."""
 
-    def __init__(self, old, memory_bytes, directory):
+    def __init__(self, old, memory_bytes, directory, room):
         self.old = old
-        self.spool = Spool(memory_bytes, directory, plain=True)
+        self.spool = Spool(memory_bytes, directory, plain=True, room=room)
 
     def keep(self, start, end):
         """Octets of the old body as they are. Where they begin is no dot that was put there for the wire."""

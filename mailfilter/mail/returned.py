@@ -23,7 +23,7 @@ class Returned:
 
     def __init__(self, like):
         self.fields = None
-        self.body = Spool(like.memory_bytes, like.directory, plain=True)
+        self.body = Spool(like.memory_bytes, like.directory, plain=True, room=like.room)
         self._kept = b""
         self._head = bytearray()
 

@@ -2,9 +2,9 @@
 
 The body is kept as it came on the wire, because an unchanged body is relayed far more often than it is read: sending
 it on is then a copy. By DATA it comes dot-stuffed (RFC 5321 §4.5.2), by BDAT plain (RFC 3030); each reader gets the form
-that it asks for, made on the way where it is not the form that is kept. Up to a limit it lives in memory, after that in a
-temporary file that has no name from the start,
-so that nothing is left behind whatever is killed. Writing is to the page cache and never synced: a body is
+that it asks for, made on the way where it is not the form that is kept. Up to a limit it lives in memory; so does more of it
+while there is room in what the bodies of a worker share (mail/room.py); after that it is in a temporary file that has no name
+from the start, so that nothing is left behind whatever is killed. Writing is to the page cache and never synced: a body is
 worth nothing once its session is gone.
 
 This file must not know headers, transactions, sessions or loops. What goes wrong is the OSError of the
@@ -20,6 +20,7 @@ from mailfilter import metrics
 from mailfilter._core.data import Stuffer, Unstuffer, stuff, unstuff
 from mailfilter.errors import MailfilterError
 from mailfilter.mail.octets import octets
+from mailfilter.mail.room import Share
 
 _TO_A_FILE = metrics.slot("limits_total", "spool_memory_bytes")
 
@@ -51,21 +52,22 @@ class BinaryBody(MailfilterError):
 class Spool:
     """One body. `write` chunks, `finish` once, read as often as needed, `close`.
 
-    `memory_bytes` is how much is kept in memory, `directory` where the temporary file goes (None: the
-    system's temporary directory). `plain`: what is written has no dots of the sender's. `binary`: it is plain, and
-    may hold any octets, bare CR and LF among them. `stored_bytes` counts what was written, `body_bytes` is the
-    un-stuffed size that `finish` was told.
+    `memory_bytes` is how much is kept in memory in any case, `room` where more of it may have a share (None: nowhere),
+    `directory` where the temporary file goes (None: the system's temporary directory). `plain`: what is written has no dots of
+    the sender's. `binary`: it is plain, and may hold any octets, bare CR and LF among them. `stored_bytes` counts what was
+    written, `body_bytes` is the un-stuffed size that `finish` was told.
 
     A spool may be read by several readers at a time and from any thread. `close` does not disturb a
     reader that has begun; the file goes when the last of them has ended.
     """
 
-    __slots__ = ("memory_bytes", "directory", "plain", "binary", "stored_bytes", "body_bytes", "finished", "closed",
-                 "_chunks", "_held", "_hold_bytes", "_file", "_places")
+    __slots__ = ("memory_bytes", "directory", "room", "plain", "binary", "stored_bytes", "body_bytes", "finished", "closed",
+                 "_chunks", "_held", "_hold_bytes", "_file", "_places", "_share")
 
-    def __init__(self, memory_bytes=MEMORY_BYTES, directory=None, plain=False):
+    def __init__(self, memory_bytes=MEMORY_BYTES, directory=None, plain=False, room=None):
         self.memory_bytes = memory_bytes
         self.directory = directory
+        self.room = room
         self.plain = plain
         self.binary = False
         self.stored_bytes = 0
@@ -76,6 +78,7 @@ class Spool:
         self._held = 0
         self._hold_bytes = memory_bytes
         self._file = None
+        self._share = None          # of the room
         self._places = None         # where each chunk begins, once somebody wants to know
 
     @classmethod
@@ -111,10 +114,12 @@ class Spool:
         if size < _SMALL_BYTES and len(chunks) >= _FEW:
             self._gather(chunk)
         else:
+            if chunks and type(chunks[-1]) is bytearray:
+                chunks[-1] = bytes(chunks[-1])
             chunks.append(chunk)
         self.stored_bytes += size
         self._held += size
-        if self._held > self._hold_bytes:
+        if self._held > self._hold_bytes and not self._may_stay():
             self._spill()
 
     def finish(self, body_bytes, binary=False):
@@ -134,7 +139,7 @@ class Spool:
         self.closed = True
         self._chunks = []
         self._held = 0
-        self._file = None
+        self._file = self._share = None
 
     @property
     def in_memory(self):
@@ -159,9 +164,9 @@ class Spool:
         # Stuffing only ever adds octets: equal sizes mean that there is nothing to take away.
         if self.plain or self.body_bytes == self.stored_bytes:
             return self._stored(size)
-        if self._file is None:
+        if self._file is None and self.stored_bytes <= READ_BYTES:
             return iter((unstuff(b"".join(self._chunks)),))
-        return _unstuffed(self._file.read_chunks(self.stored_bytes, size))
+        return _unstuffed(self._stored(size))
 
     def stored_chunks(self, size=READ_BYTES):
         """Iterate over the body as it is kept: plain, or dot-stuffed, as `plain` says. Otherwise as `wire_chunks`."""
@@ -197,7 +202,20 @@ class Spool:
         return sum(map(len, self.wire_chunks())) if self.plain and self.finished else self.stored_bytes
 
     def _stored(self, size):
-        return iter(self._chunks) if self._file is None else self._file.read_chunks(self.stored_bytes, size)
+        if self._file is not None:
+            return self._file.read_chunks(self.stored_bytes, size)
+        return iter(self._chunks) if self._share is None else _shared(self._chunks, self._share)
+
+    def _may_stay(self):
+        """Whether there is room for what is in memory now."""
+        if self._file is not None or self.room is None:
+            return False
+        if self._share is None:
+            self._share = Share(self.room)
+        if not self._share.grow(self._held):
+            return False
+        self._hold_bytes = self._share.octets
+        return True
 
     def _check_readable(self):
         if not self.finished or self.closed:
@@ -226,6 +244,13 @@ class Spool:
         self._chunks = []
         self._held = 0
         self._hold_bytes = WRITE_BYTES
+        self._share = None
+
+
+def _shared(chunks, share):
+    """The chunks. Who reads them has the share, too: what is in use is not given to others."""
+    if share is not None:
+        yield from chunks
 
 
 def stuffed(chunks):

@@ -455,7 +455,8 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
     # The body.
 
     def _new_spool(self, event):
-        return Spool(self.limits.spool_memory_bytes, self.worker.spool_directory, plain=not event.wire)
+        return Spool(self.limits.spool_memory_bytes, self.worker.spool_directory, plain=not event.wire,
+                     room=self.worker.spool_room)
 
     def _take_body(self, event):
         if self._spool is None:

@@ -11,7 +11,7 @@ __all__ = ["Edition", "Terms"]
 
 # What a worker has before its first session, and keeps.
 OF_THE_WORKER = ("loop", "log", "opened", "closed", "session_id", "admission", "tarpit", "hostname", "line_ends", "early_data",
-                 "auth_without_tls", "settings", "resolver", "pool", "outside", "spool_directory", "tls", "trusted")
+                 "auth_without_tls", "settings", "resolver", "pool", "outside", "spool_directory", "spool_room", "tls", "trusted")
 
 
 class Terms:

@@ -23,6 +23,7 @@ import uvloop
 
 from mailfilter import log as logs
 from mailfilter import metrics
+from mailfilter.mail.room import Room
 from mailfilter.net import notify
 from mailfilter.net.admission import Admission
 from mailfilter.net.entrance import Entrance, trusted_networks
@@ -93,6 +94,7 @@ class Worker:
         hostname: our name, bytes.
         settings: what a policy reads with Sys.setting; a mapping.
         spool_directory: where message bodies go that outgrow memory; None for the system's temporary folder.
+        spool_room: memory that large bodies share.
         resolver: looks names up; None before `run`.
         pool: connections to next hops that wait for another session; None before `run`.
         outside: the services outside that policies use; None before `run`.
@@ -137,6 +139,7 @@ class Worker:
         self.entering = set()
         self.admission = Admission(terms.limits, log, by_listener=terms.listener_limits, exempt=exempt, shared=counts)
         self.tarpit = Tarpit(terms.limits.tarpits)
+        self.spool_room = Room(terms.limits.spool_shared_bytes)
         self._protocol = protocol
         self._make_resolver = make_resolver
         self._terms = terms
@@ -257,6 +260,7 @@ class Worker:
             self.resolver.go_by(terms.limits, terms.timeouts)
         self.admission.go_by(terms.limits, terms.listener_limits)
         self.tarpit.places = terms.limits.tarpits
+        self.spool_room.octets = terms.limits.spool_shared_bytes
         self._begin_edition()
 
     def _begin_edition(self):

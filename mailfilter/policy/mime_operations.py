@@ -177,7 +177,7 @@ def edit(context, waiting, handle, rows):
     if len(rows) > len(tree.parts):
         raise MailfilterError("more changes than parts")
     changes = [Change(int(number), content, kind, name) for number, content, kind, name in rows]
-    memory_bytes, directory = context.message.body.memory_bytes, context.message.body.directory
+    body = context.message.body
 
     def done(result):
         spool, header = result
@@ -187,7 +187,8 @@ def edit(context, waiting, handle, rows):
             flat += [name, list(lines)]
         return [*add_body(context, spool), flat, sorted(gone)]
 
-    return in_thread_or_now(context, waiting, message.body, lambda: edited(tree, changes, memory_bytes, directory), done)
+    return in_thread_or_now(context, waiting, message.body,
+                            lambda: edited(tree, changes, body.memory_bytes, body.directory, body.room), done)
 
 
 def decode(context, value):

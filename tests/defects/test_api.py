@@ -181,7 +181,7 @@ def test_d24_log_lines_are_whole_and_name_their_session(serve):
 
 
 def test_d24_no_temporary_file_outlives_a_killed_process(serve, hop, tmp_path):
-    proxy = serve("proxy", settings={"nextHop": hop.address}, limits={"spool_memory_bytes": 1000},
+    proxy = serve("proxy", settings={"nextHop": hop.address}, limits={"spool_memory_bytes": 1000, "spool_shared_bytes": 0},
                   options=["--spool-directory", tmp_path])
     proxy.expected_status = -signal.SIGKILL
     with Sender(proxy.port) as sender:

@@ -55,7 +55,8 @@ def test_d01_unparsable_addresses_are_refused(serve, hop):
 
 
 def test_d02_a_body_never_becomes_commands_when_the_spool_fails(serve, hop, tmp_path):
-    proxy = proxy_to(serve, hop, limits={"spool_memory_bytes": 4096}, options=["--spool-directory", tmp_path])
+    proxy = proxy_to(serve, hop, limits={"spool_memory_bytes": 4096, "spool_shared_bytes": 0},
+                     options=["--spool-directory", tmp_path])
     evil = b"MAIL FROM:<evil@client.test>\r\nRCPT TO:<evil@example.test>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n"
     content = b"Subject: big\r\n\r\n" + (b"x" * 70 + b"\r\n") * 40_000 + evil * 10
     with Sender(proxy.port) as sender:

@@ -64,6 +64,18 @@ def test_chunks_are_bytes():
         assert {type(chunk) for chunk in spool.chunks()} == {bytes}
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_large_chunks_among_small_ones(plain):
+    text = (PLAIN if plain else WIRE) * 10
+    spool = Spool(plain=plain)
+    for chunk in (*pieces(text[:5000], 100), text[5000:8000], *pieces(text[8000:], 100)):
+        spool.write(chunk)
+    spool.finish(10 * len(PLAIN))
+    for found, form in ((spool.wire_chunks(), WIRE * 10), (spool.chunks(), PLAIN * 10), (spool.stored_chunks(), text)):
+        found = list(found)
+        assert {type(chunk) for chunk in found} == {bytes} and b"".join(found) == form
+
+
 def test_a_body_in_memory_is_not_copied():
     chunks = [b"x" * 3000, b"y" * 3000]
     spool = filled(chunks)

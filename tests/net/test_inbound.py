@@ -358,7 +358,7 @@ def test_too_many_connections(serve):
 def test_d02_a_message_that_cannot_be_stored_is_refused_whole(serve, tmp_path):
     folder = tmp_path / "spool"
     folder.mkdir()
-    server = serve(POLICY, limits={"spool_memory_bytes": 1000}, options=["--spool-directory", folder])
+    server = serve(POLICY, limits={"spool_memory_bytes": 1000, "spool_shared_bytes": 0}, options=["--spool-directory", folder])
     with Sender(server.port) as sender:
         session = greeted(sender)
         sender.command(b"EHLO client.test")
@@ -373,6 +373,22 @@ def test_d02_a_message_that_cannot_be_stored_is_refused_whole(serve, tmp_path):
     assert "messages=2 accepted=2" in assert_ended_once(server, session)
     assert sum("cannot be stored" in line for line in lines_of(server, session)) == 1
     assert list(folder.iterdir()) == []
+
+
+def test_large_bodies_stay_in_memory_while_there_is_room(serve, tmp_path):
+    # An eighth of it: half a MiB.
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    server = serve(POLICY, limits={"spool_memory_bytes": 1000, "spool_shared_bytes": "4m"},
+                   options=["--spool-directory", folder])
+    folder.rmdir()
+    with Sender(server.port) as sender:
+        sender.hello()
+        for _ in range(12):             # the room comes back
+            assert sender.transaction(b"A: b\r\n\r\n" + b"0123456\r\n" * 50_000)[-1].code == 250
+        replies = sender.transaction(b"A: b\r\n\r\n" + b"0123456\r\n" * 60_000)
+        assert (replies[-1].code, replies[-1].text[:5]) == (452, "4.3.1")
+        quit_(sender)
 
 
 # debugProtocol.

@@ -85,7 +85,7 @@ TVqQAAAA
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    return serve_module(POLICY, limits={"spool_memory_bytes": 100_000})
+    return serve_module(POLICY, limits={"spool_memory_bytes": 100_000, "spool_shared_bytes": 0})
 
 
 def ask(server, question, message=MESSAGE):
@@ -157,7 +157,7 @@ SmtpServer.prototype.smtpData = function (headers, body) {
 def test_what_is_not_changed_leaves_as_it_came(serve, sized):
     message = sized(MESSAGE)
     with NextHop() as hop:
-        server = serve(EDITING, settings={"port": hop.port}, limits={"spool_memory_bytes": 100_000})
+        server = serve(EDITING, settings={"port": hop.port}, limits={"spool_memory_bytes": 100_000, "spool_shared_bytes": 0})
         with smtplib.SMTP("127.0.0.1", server.port, timeout=30) as client:
             client.sendmail("a@example.net", ["b@example.org"], message)
             client.sendmail("a@example.net", ["b@example.org"], b"Subject: x\r\nContent-Type: text/html\r\n\r\n<b>\r\n")
