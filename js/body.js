@@ -42,4 +42,6 @@
     };
 
     host.SmtpBody = SmtpBody;
+    host.know('SmtpBody', SmtpBody);            // most are made by the program itself (duk_library.c)
+    host.know('bodyHandle', HANDLE);
 }(this.host, this));

@@ -8,7 +8,7 @@
 (function (host, global) {
     'use strict';
 
-    var HANDLE = Symbol('handle of a connection'), RECEIVED = host.RECEIVED, HIDDEN = 5, own = host.own;
+    var HANDLE = Symbol('handle of a connection'), received = host.received, HIDDEN = 5, own = host.own;
     /* For the library: of how many recipients the replies to a message may be. */
     host.EXPECTED = Symbol('recipients that a message was sent for');
 
@@ -78,14 +78,7 @@
      *     reply, "Connection timed out: …"; the connection is closed then
      */
     SmtpClient.prototype.readResponse = function () {
-        return host.received(host.wait(['client.reply', handleOf(this)]));
-    };
-
-    /** For the library: a reply of a next hop, [code, lines, …], as a response. */
-    host.received = function (reply) {
-        var response = new global.SmtpResponse(reply[0], reply[1]);
-        response[RECEIVED] = true;
-        return response;
+        return received(host.wait(['client.reply', handleOf(this)]));
     };
 
     /**

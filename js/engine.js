@@ -4,7 +4,8 @@
  * The program knows the functions registered at the end by their number. Handlers run one at a time in one
  * coroutine, which waits for the next job when it has nothing to do. What comes out of start, resume and
  * fail is an array: ["name", argument, …] is an operation that the handler waits for; [code, disconnect,
- * line, …] is the handler's response, and [0] says that it has no opinion.
+ * line, …] is the handler's response, and [0] says that it has no opinion. An ordinary response does not even become an
+ * array: host.answered has given it to the program when the coroutine yields undefined.
  *
  * `host` disappears here: a policy never sees it.
  */
@@ -12,10 +13,12 @@
     'use strict';
 
     var Thread = Duktape.Thread, yieldTo = Thread.yield, resume = Thread.resume, takeResponse = host.takeResponse,
-        plainResponse = host.plainResponse, makePath = host.makePath;
-    var thread = null;          // the coroutine; null: make one
+        plainResponse = host.plainResponse, makePath = host.makePath, take = host.answered;
     var server = null;          // the SmtpServer instance of this connection
     var NO_OPINION = [0];
+
+    host.know('job', []);
+    host.know('resume', resume);
 
     function resetTransaction() {
         server.sender = null;
@@ -119,112 +122,163 @@
         return response;
     }
 
-    /* The message: smtpBody may refuse it, smtpData answers for it, and the transaction ends in any case. */
-    function message(method, list, handle, length) {
-        var headers = host.makeHeaders(list), body = new host.SmtpBody(handle, length), response;
-        try {
-            if (typeof server.smtpBody === 'function') {
-                response = optional('smtpBody', function () { return server.smtpBody(headers, body); });
-                if (response !== NO_OPINION && !succeeded(response)) {
-                    return response;
-                }
-            }
-            response = messageAnswered(method.call(server, headers, body));
-            if (response[0] >= 300 && response[0] < 400) {
-                throw new TypeError('smtpData returned the code ' + response[0] + ', which is no answer to a message');
-            }
-            return response;
-        } finally {
-            resetTransaction();
-        }
-    }
-
-    function perform(job) {
-        var name = job[0], instance = server, method = instance[name], response, path;
-        if (typeof method !== 'function') {
-            if (name in SmtpServerDefaults) {
-                throw new TypeError('SmtpServer.prototype.' + name + ' is not a function');
-            }
-            return NO_OPINION;
-        }
-        switch (name) {
-        case 'smtpMail':
-            path = makePath(job[1]);
-            response = answered(name, method.call(instance, path));
-            if (succeeded(response)) {
-                instance.sender = path;
-            }
-            return response;
-        case 'smtpRcpt':
-            path = makePath(job[1]);
-            response = answered(name, method.call(instance, path));
-            if (succeeded(response)) {
-                if (!Array.isArray(instance.recipients)) {
-                    instance.recipients = [];
-                }
-                instance.recipients[instance.recipients.length] = path;
-            }
-            return response;
-        case 'smtpInit':
-            return answered(name, method.call(instance));
-        case 'smtpHelo':
-        case 'smtpEhlo':
-            response = answered(name, method.call(instance, job[1]));
-            if (succeeded(response)) {
-                instance.clientname = job[1];
-                instance.proto = name === 'smtpEhlo' ? 'ESMTP' : 'SMTP';
-                resetTransaction();
-            }
-            return response;
-        case 'smtpData':
-            if (job.length > 1) {
-                return message(method, job[1], job[2], job[3]);
-            }
-            try {                   // the engine gave the message up: the policy is told, its result not used
-                method.call(server, null, null);
-            } finally {
-                resetTransaction();
-            }
-            return NO_OPINION;
-        case 'smtpRset':
-            response = null;
-            try {
-                response = answered(name, method.call(server));
-                return response;
-            } finally {
-                if (response === null || succeeded(response)) {     // a refusal alone keeps the transaction
-                    resetTransaction();
-                }
-            }
-            break;
-        case 'smtpAuth':
-            return authentication(method, job[1], job[2]);
-        case 'cleanup':
-            method.call(server);
-            return NO_OPINION;
-        default:
-            return optional(name, method, job[1]);
-        }
-    }
-
     var SmtpServerDefaults = {
         smtpInit: 1, smtpHelo: 1, smtpEhlo: 1, smtpMail: 1, smtpRcpt: 1, smtpData: 1, smtpRset: 1, cleanup: 1
     };
 
-    function loop(job) {
-        var result;
-        for (;;) {
-            result = perform(job);
-            job = null;             // a message's header is not kept until the next command
-            job = yieldTo(result);
+    /* There is no such function. */
+    function missing(name) {
+        if (name in SmtpServerDefaults) {
+            throw new TypeError('SmtpServer.prototype.' + name + ' is not a function');
+        }
+        return NO_OPINION;
+    }
+
+    /* A response that is not of the ordinary kind, and none where the handler need not have an opinion. */
+    function other(name, value) {
+        return name in SmtpServerDefaults || value !== undefined && value !== null ? answered(name, value) : NO_OPINION;
+    }
+
+    /* smtpBody has a refusal; undefined: it has none. */
+    function refusedBody(headers, body) {
+        var response = optional('smtpBody', function () { return server.smtpBody(headers, body); });
+        return response === NO_OPINION || succeeded(response) ? undefined : response;
+    }
+
+    function noAnswer(code) {
+        return new TypeError('smtpData returned the code ' + code + ', which is no answer to a message');
+    }
+
+    /*
+     * The coroutine: runs handlers, one after the other. A job is [name, argument, argument, argument, made], always in the
+     * same array; `made` says that the program has made the objects that the handler is to get. What runs for every
+     * command keeps to local variables and calls little: those are what a handler costs.
+     */
+    function loop() {
+        var pause = yieldTo, accept = take, self, result, job, name, method, first, second, value, code;
+        try {
+            for (;;) {
+                name = '';
+                method = first = second = value = undefined;    // nothing of a message is kept until the next command
+                job = pause(result);
+                self = server;
+                name = job[0];
+                result = undefined;
+                method = self[name];
+                if (typeof method !== 'function') {
+                    result = missing(name);
+                    continue;
+                }
+                switch (name) {
+                case 'smtpMail':
+                    first = job[4] === true ? job[1] : makePath(job[1]);
+                    code = accept(self, value = method.call(self, first));
+                    if (code === undefined) {
+                        code = (result = answered(name, value))[0];
+                    }
+                    if (code < 400) {
+                        self.sender = first;
+                    }
+                    break;
+                case 'smtpRcpt':
+                    first = job[4] === true ? job[1] : makePath(job[1]);
+                    code = accept(self, value = method.call(self, first));
+                    if (code === undefined) {
+                        code = (result = answered(name, value))[0];
+                    }
+                    if (code < 400) {
+                        value = self.recipients;
+                        if (!Array.isArray(value)) {
+                            self.recipients = value = [];
+                        }
+                        value[value.length] = first;
+                    }
+                    break;
+                case 'smtpHelo':
+                case 'smtpEhlo':
+                    first = job[1];
+                    code = accept(self, value = method.call(self, first));
+                    if (code === undefined) {
+                        code = (result = answered(name, value))[0];
+                    }
+                    if (code < 400) {
+                        self.clientname = first;
+                        self.proto = name === 'smtpEhlo' ? 'ESMTP' : 'SMTP';
+                        self.sender = null;
+                        self.recipients = [];
+                    }
+                    break;
+                case 'smtpData':
+                    first = job[1];
+                    if (first === undefined) {      // the program gave the message up: the policy is told, its result not used
+                        method.call(self, null, null);
+                        result = NO_OPINION;
+                    } else {
+                        second = job[2];
+                        if (job[4] !== true) {
+                            first = host.makeHeaders(first);
+                            second = new host.SmtpBody(second, job[3]);
+                        }
+                        job[1] = job[2] = undefined;
+                        if (typeof self.smtpBody === 'function') {
+                            result = refusedBody(first, second);
+                        }
+                        if (result === undefined) {
+                            value = method.call(self, first, second);
+                            code = value === undefined || value === null || value.recipients ? undefined : accept(self, value);
+                            if (code === undefined) {
+                                code = (result = messageAnswered(value))[0];
+                            }
+                            if (code >= 300 && code < 400) {
+                                throw noAnswer(code);
+                            }
+                        }
+                    }
+                    self.sender = null;
+                    self.recipients = [];
+                    break;
+                case 'smtpRset':
+                    code = accept(self, value = method.call(self));
+                    if (code === undefined) {
+                        code = (result = answered(name, value))[0];
+                    }
+                    if (code < 400) {               // a refusal alone keeps the transaction
+                        resetTransaction();
+                    }
+                    break;
+                case 'smtpAuth':
+                    result = authentication(method, job[1], job[2]);
+                    break;
+                case 'cleanup':
+                    method.call(self);
+                    result = NO_OPINION;
+                    break;
+                default:
+                    first = job[1];
+                    value = first === undefined ? method.call(self) : method.call(self, first);
+                    if (accept(self, value) === undefined) {
+                        result = other(name, value);
+                    }
+                }
+            }
+        } finally {
+            // A handler has thrown. It answers for a message, and forgets a transaction, all the same.
+            if (name === 'smtpData' || name === 'smtpRset') {
+                resetTransaction();
+            }
         }
     }
 
-    /* The coroutine has ended, with what was thrown. */
-    function ended() {
-        host.coroutine(null);
-        thread = null;
-        host.rethrowing = true;
+    /* A coroutine, which waits for its first job. */
+    function begin() {
+        var thread = new Thread(loop);
+        host.coroutine(thread);
+        resume(thread);
+    }
+
+    /* Entry functions 1 and 2. The program catches what is thrown: the coroutine has ended then. */
+    function go(resume, thread, value) {
+        return resume(thread, value);
     }
 
     host.entries(
@@ -233,42 +287,17 @@
             server = new global.SmtpServer(remoteAddr, remotePort);
             host.own(server, 'sessionId', sessionId, 4);
         },
-        /* 1 start: run a handler */
-        function start(job) {
-            host.thrownAt = null;
-            if (thread === null) {
-                thread = new Thread(loop);
-                host.coroutine(thread);
-            }
-            try {
-                return resume(thread, job);
-            } catch (thrown) {
-                ended();
-                throw thrown;
-            }
-        },
+        /* 1 start: run a handler; value is the job */
+        go,
         /* 2 resume: the operation has its answer */
-        function answer(value) {
-            try {
-                return resume(thread, value);
-            } catch (thrown) {
-                ended();
-                throw thrown;
-            }
-        },
+        go,
         /* 3 fail: the operation has failed: [class, message, code or null] */
-        function fail(failed) {
-            try {
-                return host.resume(thread, undefined, failed);
-            } catch (thrown) {
-                ended();
-                throw thrown;
-            }
+        function fail(thread, failed) {
+            return host.resume(thread, undefined, failed);
         },
         /* 4 abandon: forget the running handler, which has no time left or will not be answered */
         function abandon(name) {
             host.coroutine(null);
-            thread = null;
             if (name === 'smtpData' && server !== null) {
                 resetTransaction();
             } else if (name === 'smtpAuth' && server !== null) {
@@ -277,7 +306,9 @@
         },
         /* 5 fault: after a handler threw: [disconnect asked for by hand, where a thrown non-Error came from] */
         function fault() {
-            return [server !== null && !!server.disconnect, host.thrownAt];
+            var thrownAt = host.thrownAt;
+            host.thrownAt = null;
+            return [server !== null && !!server.disconnect, thrownAt];
         },
         /* 6 describe: what the program wants to know of a policy after loading it */
         function describe() {
@@ -310,8 +341,11 @@
             for (var name in properties) {
                 server[name] = properties[name];
             }
-        }
+        },
+        /* 8 begin: a coroutine for the handlers, after one has ended */
+        begin
     );
+    begin();                    // the first one is copied with everything else
 
     var original = {}, key;
     for (key in global.SmtpServer.prototype) {

@@ -92,17 +92,20 @@
         return global.SmtpHeader === SmtpHeader && SmtpHeader.prototype === Arrived.prototype;
     }
 
-    /** For the engine: the SmtpHeader array of a message from [name, parts, name, parts, …]. */
+    host.know('place', PLACE);
+    host.know('SmtpHeader', SmtpHeader);
+    host.know('SmtpHeader.prototype', SmtpHeader.prototype);
+
+    /**
+     * For the engine: the SmtpHeader array of a message from [name, parts, name, parts, …]. The program makes it itself
+     * (duk_library.c) unless a policy has put another class in the place of ours.
+     */
     host.makeHeaders = function (list) {
-        var headers = [], ours = isOurs(), n = list.length >> 1, i, header;
+        var headers = [], n = list.length >> 1, i, header;
         for (i = 0; i < n; i++) {
-            if (ours) {
-                headers[i] = new Arrived(list[2 * i], list[2 * i + 1], i);
-            } else {
-                header = new global.SmtpHeader(list[2 * i], list[2 * i + 1]);
-                header[PLACE] = i;
-                headers[i] = header;
-            }
+            header = new global.SmtpHeader(list[2 * i], list[2 * i + 1]);
+            header[PLACE] = i;
+            headers[i] = header;
         }
         return headers;
     };

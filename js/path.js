@@ -45,7 +45,10 @@
     }
     Given.prototype = SmtpPath.prototype;
 
-    /** For the engine: the SmtpPath of what the parser gives. */
+    host.know('SmtpPath', SmtpPath);
+    host.know('SmtpPath.prototype', SmtpPath.prototype);
+
+    /** For the engine: the SmtpPath of what the parser gives. The program makes most of them itself (duk_library.c). */
     host.makePath = function (parts) {
         return global.SmtpPath === SmtpPath && SmtpPath.prototype === Given.prototype ? new Given(parts) :
             fill(new global.SmtpPath(), parts);

@@ -61,11 +61,8 @@
 
     /* What was thrown but is no Error carries no place. Remember the place of the last such throw, for the log. */
     host.thrownAt = null;
-    host.rethrowing = false;
     Duktape.errThrow = function (thrown) {
-        if (host.rethrowing) {
-            host.rethrowing = false;
-        } else if (!(thrown instanceof Error)) {
+        if (!(thrown instanceof Error)) {
             host.thrownAt = new Error('thrown').stack;
         }
         return thrown;

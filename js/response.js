@@ -20,6 +20,8 @@
 
     /** For SmtpClient: marks a reply that came from a next hop, which may be without text (a bare "250"). */
     host.RECEIVED = RECEIVED;
+    host.know('received', RECEIVED);
+    host.know('SmtpResponse', SmtpResponse);
 
     var plainResponse = host.plainResponse;         // nearly every response; it says undefined to others
 

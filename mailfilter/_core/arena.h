@@ -38,8 +38,9 @@ typedef struct arena {
     void *host;                 /* who owns the heap in this region (a struct duk_host), outside the region */
     void *context;              /* the heap's first duk_context, inside the region */
     void *coroutine;            /* the duk_context that handlers run in, inside the region; NULL: none */
-    void *entries[8];           /* functions of the library that the host calls, inside the region */
-    void *names[8];             /* texts of the heap, inside the region: names of properties that the host looks up */
+    void *entries[12];          /* functions of the library that the host calls, inside the region */
+    void *names[32];            /* texts of the heap, inside the region: names of properties that the host looks up */
+    void *known[16];            /* objects and symbols of the library, inside the region: duk_library.h */
     void *free_list[ARENA_CLASSES];
 } arena;
 

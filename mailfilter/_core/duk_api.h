@@ -102,6 +102,9 @@ enum {
     F(get_prop_index, unsigned, (duk_context *, int, unsigned)) \
     F(get_prop_heapptr, unsigned, (duk_context *, int, void *)) \
     F(put_prop_heapptr, unsigned, (duk_context *, int, void *)) \
+    F(put_prop, unsigned, (duk_context *, int)) \
+    F(set_prototype, void, (duk_context *, int)) \
+    F(new, void, (duk_context *, int)) \
     F(def_prop, void, (duk_context *, int, unsigned)) \
     F(get_global_string, unsigned, (duk_context *, const char *)) \
     F(put_prop_string, unsigned, (duk_context *, int, const char *)) \

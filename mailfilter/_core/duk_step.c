@@ -11,8 +11,12 @@ step_host_call step_host;
 
 enum {
     ENTRIES = sizeof ((arena *)0)->entries / sizeof (void *),
-    ENTRY_COROUTINE_FIRST = 1, ENTRY_COROUTINE_LAST = 3     /* start, resume, fail: js/engine.js */
+    ENTRY_START = 1, ENTRY_RESUME, ENTRY_FAIL, ENTRY_BEGIN = 8,      /* js/engine.js */
+    STASHED_COROUTINE = 300                 /* index in the heap's stash */
 };
+
+/* Whether an entry lets the coroutine of the handlers go on. */
+static int runs_coroutine(int entry) { return entry >= ENTRY_START && entry <= ENTRY_FAIL; }
 
 /* Where a fatal error of the running heap jumps to. One thread runs JavaScript, one heap at a time. */
 static sigjmp_buf *fatal_exit;
@@ -62,11 +66,26 @@ static duk_ret protected_now(duk_context *ctx, void *udata) {
     return 1;
 }
 
+/* What does not run JavaScript when it is converted to Python, nor fails but for want of memory. */
+static int is_simple(duk_context *ctx, int index) {
+    enum { SIMPLE = 1 << DUK_TYPE_UNDEFINED | 1 << DUK_TYPE_NULL | 1 << DUK_TYPE_BOOLEAN | 1 << DUK_TYPE_NUMBER | 1 << DUK_TYPE_STRING };
+    return SIMPLE >> duk.get_type(ctx, index) & 1;
+}
+
 /* host.now(name, …): an operation that is answered at once. The inner protection is there to drop this call's
- * anchors, and only those, whichever way it ends. */
+ * anchors, and only those, whichever way it ends. Where no JavaScript can run meanwhile and nobody else uses the anchors of
+ * this frame, it is not needed: what a throw leaves in them goes with the frame. */
 static duk_ret native_now(duk_context *ctx) {
     duk_host *host = region_of(ctx)->host;
+    duk_frame *frame = host_frame(host);
+    int simple = !frame->arguments && !frame->result && !frame->scratch && !host->outcome, n = duk.get_top(ctx);
     watch_check();
+    for (int i = 0; i < n && simple; i++) simple = is_simple(ctx, i);
+    if (simple) {
+        protected_now(ctx, host);
+        duk_frame_clear(frame);
+        return 1;
+    }
     if (host->depth == HOST_NESTING_LIMIT) {
         duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s", "operations below getters are nested too deeply");
         duk.throw_raw(ctx);
@@ -83,6 +102,9 @@ static duk_ret native_now(duk_context *ctx) {
  * before it is forgotten: the watchdog must not look into one that is gone. */
 static duk_ret native_coroutine(duk_context *ctx) {
     region_of(ctx)->coroutine = duk.get_context(ctx, 0);
+    duk.push_heap_stash(ctx);
+    duk.dup(ctx, 0);
+    duk.put_prop_index(ctx, -2, STASHED_COROUTINE);
     return 0;
 }
 
@@ -130,16 +152,47 @@ static duk_ret protected_load(duk_context *ctx, void *udata) {
     return 1;
 }
 
+/* What the coroutine of the handlers is given: a job, an answer, or a failure. There is none yet for the first job after one has
+ * ended by a throw; an answer that finds none is the engine's TypeError. Leaves what it yields on the stack. */
+static void go_on(duk_context *ctx, struct job *job) {
+    arena *region = job->region;
+    PyObject *given = PyTuple_GET_SIZE(job->arguments) ? PyTuple_GET_ITEM(job->arguments, 0) : Py_None;
+    int arguments = 2;
+    if (job->entry == ENTRY_START && !region->coroutine) {
+        duk.push_heapptr(ctx, region->entries[ENTRY_BEGIN]);
+        duk.call(ctx, 0);
+        duk.pop(ctx);
+    }
+    duk.push_heapptr(ctx, region->entries[job->entry]);
+    if (job->entry != ENTRY_FAIL) {
+        duk.push_heapptr(ctx, region->known[KNOWN_RESUME]);
+        arguments = 3;
+    }
+    if (region->coroutine) duk.push_heapptr(ctx, region->coroutine);
+    else duk.push_null(ctx);
+    if (job->entry == ENTRY_START && PyTuple_CheckExact(given)) library_job(ctx, region, given);
+    else value_push(ctx, region->host, given, 0);
+    duk.call(ctx, arguments);
+}
+
 static duk_ret protected_call(duk_context *ctx, void *udata) {
     struct job *job = udata;
     duk_host *host = job->region->host;
     int n = (int)PyTuple_GET_SIZE(job->arguments);
-    duk.require_stack(ctx, n + 4);
-    duk.push_heapptr(ctx, job->region->entries[job->entry]);
-    for (int i = 0; i < n; i++) value_push(ctx, host, PyTuple_GET_ITEM(job->arguments, i), 0);
-    duk.call(ctx, n);
+    duk.require_stack(ctx, n + 16);
+    if (runs_coroutine(job->entry) && job->region->known[KNOWN_RESUME]) go_on(ctx, job);
+    else {
+        duk.push_heapptr(ctx, job->region->entries[job->entry]);
+        for (int i = 0; i < n; i++) value_push(ctx, host, PyTuple_GET_ITEM(job->arguments, i), 0);
+        duk.call(ctx, n);
+    }
     watch_check();
     duk_frame *frame = host_frame(host);
+    if (host->outcome) {                    /* a handler's answer: host.answered has taken it apart already */
+        Py_XSETREF(frame->result, host->outcome);
+        host->outcome = NULL;
+        return 1;
+    }
     value_begin(frame, job->region->cap);
     value_get(ctx, host, -1, &frame->result, 0);
     return 1;
@@ -202,6 +255,7 @@ static enum step_status run(struct job *job, duk_protected work, unsigned budget
     else {
         status = STEP_THREW;
         watch_check();
+        if (job->in_coroutine && region->known[KNOWN_RESUME]) region->coroutine = NULL;    /* it has ended; the library's clean-up ran in it */
         slice.in_coroutine = 0;             /* a thrown object is asked for its text outside of it */
         duk.safe_call(ctx, protected_describe, host, 0, 1);
         duk.pop(ctx);
@@ -244,7 +298,7 @@ enum step_status step_load(arena *region, const char *name, const char *source, 
 
 enum step_status step_call(arena *region, int entry, PyObject *arguments, unsigned budget_ms, PyObject **result) {
     struct job job = {.region = region, .entry = entry, .arguments = arguments,
-                      .in_coroutine = entry >= ENTRY_COROUTINE_FIRST && entry <= ENTRY_COROUTINE_LAST};
+                      .in_coroutine = runs_coroutine(entry)};
     if (entry < 0 || entry >= ENTRIES || !region->entries[entry]) return STEP_DEAD;
     return run(&job, protected_call, budget_ms, result);
 }

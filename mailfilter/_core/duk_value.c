@@ -16,6 +16,7 @@ void duk_frame_clear(duk_frame *frame) {
 }
 
 void duk_host_leave(duk_host *host) {
+    Py_CLEAR(host->outcome);
     if (!host->frames) return;
     for (unsigned i = 0; i <= host->depth; i++) duk_frame_clear(&host->frames[i]);
     host->depth = 0;
@@ -175,7 +176,7 @@ static void take_room(duk_context *ctx, duk_host *host, size_t n) {
     frame->room -= n;
 }
 
-static PyObject *string_to_python(duk_context *ctx, duk_host *host, int index) {
+PyObject *value_text(duk_context *ctx, duk_host *host, int index) {
     size_t n;
     if (duk.is_symbol(ctx, index)) Py_RETURN_NONE;
     const char *text = duk.get_lstring(ctx, index, &n);
@@ -184,6 +185,7 @@ static PyObject *string_to_python(duk_context *ctx, duk_host *host, int index) {
     if (!result) {
         PyErr_Clear();
         result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)n, "replace");
+        if (!result) PyErr_Clear();
     }
     return result;
 }
@@ -200,7 +202,7 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
         made = number_to_python(duk.get_number(ctx, index));
         break;
     case DUK_TYPE_STRING:
-        made = string_to_python(ctx, host, index);
+        made = value_text(ctx, host, index);
         break;
     case DUK_TYPE_BUFFER:
     case DUK_TYPE_OBJECT: {
@@ -246,7 +248,7 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
                 unsigned more;
                 more = duk.next(ctx, -1, 1);
                 if (!more) break;
-                PyObject *key = string_to_python(ctx, host, -2);
+                PyObject *key = value_text(ctx, host, -2);
                 PyObject *box = key ? PyList_New(2) : NULL;         /* holds the value while it grows, and the key */
                 if (box) PyList_SET_ITEM(box, 1, key);
                 else Py_XDECREF(key);

@@ -50,6 +50,7 @@ typedef struct duk_frame {
 typedef struct duk_host {
     void *owner;                        /* the Heap object (borrowed; it owns this struct) */
     PyObject *arrived;                  /* the header section of the running message, a list of name, [part, …], …; or NULL */
+    PyObject *outcome;                  /* what a handler has answered, while its coroutine has yet to say so; or NULL */
     unsigned depth;                     /* the frame in use; 0: the call from outside */
     duk_frame *frames;                  /* HOST_NESTING_LIMIT + 1 of them while JavaScript runs, on the C stack: an idle
                                          * heap has none */
@@ -75,6 +76,9 @@ static inline void value_begin(duk_frame *frame, size_t room) {
 /* Turn the value at `index` into a new Python reference stored in *slot, which must be an anchor or a
  * place inside something anchored. On a throw *slot holds what was built so far (or NULL). */
 void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int depth);
+
+/* A string of JavaScript as a new reference; NULL (no exception is set) when there is no memory. A symbol is None. */
+PyObject *value_text(duk_context *ctx, duk_host *host, int index);
 
 /* The sentinel for undefined, set once by heap.pyx. */
 extern PyObject *value_undefined;
