@@ -33,14 +33,6 @@
             count === undefined ? 1048576 : Math.floor(count));
     };
 
-    /** For the library: what an operation needs to know a body by: its handle, a text, or null for none. */
-    host.bodyReference = function (body) {
-        if (body === null || body === undefined) {
-            return null;
-        }
-        return typeof body[HANDLE] === 'number' ? body[HANDLE] : String(body);
-    };
-
     host.SmtpBody = SmtpBody;
     host.know('SmtpBody', SmtpBody);            // most are made by the program itself (duk_library.c)
     host.know('bodyHandle', HANDLE);

@@ -8,9 +8,12 @@
 (function (host, global) {
     'use strict';
 
-    var HANDLE = Symbol('handle of a connection'), received = host.received, HIDDEN = 5, own = host.own;
+    var HANDLE = Symbol('handle of a connection'), HIDDEN = 5, own = host.own, now = host.now, wait = host.wait,
+        received = host.received, needMessage = host.needMessage, outgoing = host.outgoingHeaders,
+        bodyReference = host.bodyReference, yieldTo = host.yieldTo, nothing = host.nothing;
+    host.know('connection', HANDLE);
     /* For the library: of how many recipients the replies to a message may be. */
-    host.EXPECTED = Symbol('recipients that a message was sent for');
+    var EXPECTED = host.EXPECTED = Symbol('recipients that a message was sent for');
 
     /**
      * @param {string} host_  name, IPv4 or IPv6 address, or "unix:/path"
@@ -52,7 +55,8 @@
         if (this.port < 1 || this.port > 65535 || this.host === '') {
             throw new Error('Invalid host or port ' + this.host + ':' + this.port);
         }
-        host.connected(this, host.wait(['client.connect', this.host, this.port, this.options]), null);
+        own(this, HANDLE, wait(['client.connect', this.host, this.port, this.options]), HIDDEN);
+        this.tls = null;
     };
 
     /** For the library: `client` has this connection from now on. */
@@ -78,7 +82,16 @@
      *     reply, "Connection timed out: …"; the connection is closed then
      */
     SmtpClient.prototype.readResponse = function () {
-        return received(host.wait(['client.reply', handleOf(this)]));
+        var handle = this[HANDLE], reply;
+        if (handle === undefined) {
+            handleOf(this);
+        }
+        try {                                   // wait(['client.reply', handle]), without the call
+            reply = yieldTo(['client.reply', handle]);
+        } catch (impossible) {
+            throw host.cannotWait('client.reply');
+        }
+        return received(reply === undefined ? nothing() : reply);
     };
 
     /**
@@ -87,10 +100,7 @@
      * @param {string} [args]  undefined or null: none
      * @throws {Error} for a line break or NUL in it, or a command that is not possible now
      */
-    SmtpClient.prototype.sendCommand = function (verb, args) {
-        host.now('client.command', handleOf(this), typeof verb === 'string' ? verb : String(verb),
-            typeof args === 'string' ? args : args === undefined || args === null ? null : String(args));
-    };
+    SmtpClient.prototype.sendCommand = host.sendCommand;        // in C: now('client.command', handle, verb, args)
 
     /**
      * Sends a message and its final dot, after the reply 354 to DATA. It reads no reply.
@@ -101,24 +111,26 @@
      *     connection is lost
      */
     SmtpClient.prototype.sendMessage = function (headers, body) {
-        var handle = handleOf(this), list, reference;
+        var handle = this[HANDLE], list, reference;
+        if (handle === undefined) {
+            handleOf(this);
+        }
         try {
-            host.needMessage('sendMessage', headers, body);
-            list = host.outgoingHeaders(headers);
-            reference = host.bodyReference(body);
+            needMessage('sendMessage', headers, body);
+            list = outgoing(headers);
+            reference = bodyReference(body);
         } catch (unusable) {
-            host.now('client.spoil', handle);
+            now('client.spoil', handle);
             throw unusable;
         }
-        this[host.EXPECTED] = host.now('client.recipients', handle);
-        host.wait(['client.message', handle, list, reference]);
+        this[EXPECTED] = wait(['client.message', handle, list, reference]);
     };
 
     /** Closes the connection without QUIT; harmless when there is none. */
     SmtpClient.prototype.disconnect = function () {
         var handle = host.disconnected(this);
         if (handle !== undefined) {
-            host.now('client.close', handle);
+            now('client.close', handle);
         }
     };
 

@@ -5,7 +5,7 @@
 (function (host, global) {
     'use strict';
 
-    var SmtpClient = global.SmtpClient;
+    var SmtpClient = global.SmtpClient, EXPECTED = host.EXPECTED;
 
     /**
      * Sends a message in chunks (BDAT, RFC 3030), without DATA before it. It reads no reply. The program decides how
@@ -17,8 +17,7 @@
     SmtpClient.prototype.sendChunks = function (headers, body) {
         var handle = host.connectionOf(this);
         host.needMessage('sendChunks', headers, body);
-        this[host.EXPECTED] = host.now('client.recipients', handle);
-        host.wait(['client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body)]);
+        this[EXPECTED] = host.wait(['client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body)]);
     };
 
     /**
@@ -28,12 +27,12 @@
      *     where there are several, has one for each accepted recipient in their order
      */
     SmtpClient.prototype.readMessageResponse = function () {
-        var count = this[host.EXPECTED], each = [], response = this.readResponse(), i;
-        if (this.options.lmtp) {
-            each.push(response);
-        } else if (response.code !== 353) {
+        var response = this.readResponse(), count, each, i;
+        if (response.code !== 353 && !this.options.lmtp) {
             return response;
         }
+        count = this[EXPECTED];
+        each = this.options.lmtp ? [response] : [];
         while (each.length < count && !(each.length && each[each.length - 1].code === 421)) {
             each.push(this.readResponse());
         }

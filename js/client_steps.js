@@ -8,7 +8,7 @@
     var IDENTITY = Symbol('what another session must want to use this connection');
     var HELLO = Symbol('the reply to EHLO');
     var MADE = Symbol('the handle of the connection that open() has made');
-    var SmtpClient = global.SmtpClient;
+    var SmtpClient = global.SmtpClient, wait = host.wait, received = host.received, envelope = host.envelope;
 
     function refused(response) {
         return response.code < 200 || response.code >= 300;
@@ -125,15 +125,8 @@
 
     /* MAIL or RCPT as the next hop takes it: the program knows what it offers. */
     function pass(client, verb, path) {
-        var given = [], keyword, value;
-        for (keyword in path.params) {
-            value = path.params[keyword];
-            if (value !== undefined && value !== null && value !== false) {
-                given[given.length] = keyword;
-                given[given.length] = value === true ? null : String(value);
-            }
-        }
-        return host.received(host.wait(['client.envelope', host.connectionOf(client), verb, String(path), given]));
+        // wait(['client.envelope', handle, verb, text of the path, parameters]); the request is made in C.
+        return received(wait(envelope(client, verb, path)));
     }
 
     function refusal(code, text) {

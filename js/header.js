@@ -133,19 +133,11 @@
         return String(header);
     }
 
-    var outgoing = host.outgoing, toText = SmtpHeader.prototype.toString;
-
-    /**
-     * What goes to the program for the headers of an outgoing message: [place or -1, text, …]. The text is null for a field
-     * that is as it came, which is most of them: they are not written anew.
-     */
-    host.outgoingHeaders = function (headers) {
+    /* What goes to the program for headers that are no array, but like one; see below. */
+    function likeArray(headers) {
         var list = [], i, header, place;
         if (headers === null || headers === undefined) {
             return list;
-        }
-        if (Array.isArray(headers)) {
-            return outgoing(headers, PLACE, toText, written);
         }
         for (i = 0; i < headers.length; i++) {
             header = headers[i];
@@ -154,7 +146,16 @@
             list[2 * i] = place === undefined ? -1 : place;
         }
         return list;
-    };
+    }
+
+    /**
+     * What goes to the program for the headers of an outgoing message: [place or -1, text, …]. The text is null for a field
+     * that is as it came, which is most of them: they are not written anew. An array is looked at in C.
+     */
+    host.outgoingHeaders = host.outgoing;
+    host.know('written', written);
+    host.know('outgoing', likeArray);
+    host.know('SmtpHeader.prototype.toString', SmtpHeader.prototype.toString);
 
     global.SmtpHeader = SmtpHeader;
 }(this.host, this));

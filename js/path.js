@@ -87,6 +87,8 @@
         return text + '>';
     };
 
+    host.know('SmtpPath.prototype.toString', SmtpPath.prototype.toString);
+
     /**
      * The ESMTP parameters as they follow the path in a command: `" SIZE=100 BODY=8BITMIME"`, or `""`.
      * @param {string[]} [only]  keywords to keep (upper case); default all

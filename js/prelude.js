@@ -31,12 +31,18 @@
      * @throws {Error} with the operation's message (and `code`, where there is one) when it fails
      */
     host.wait = function (request) {
-        var answer, failed;
+        var answer;
         try {
             answer = yieldTo(request);
         } catch (impossible) {
             throw cannotWait(request[0]);
         }
+        return answer === undefined ? nothing() : answer;
+    };
+
+    /* The answer undefined, which an operation that has failed has, too. */
+    function nothing() {
+        var failed;
         if (failure !== null) {
             failed = new Error(failure[1]);
             failed.name = failure[0];
@@ -46,14 +52,19 @@
             failure = null;
             throw failed;
         }
-        return answer;
-    };
+        return undefined;
+    }
+
+    /* For the library, where each call counts: what host.wait is made of. */
+    host.yieldTo = yieldTo;
+    host.cannotWait = cannotWait;
+    host.nothing = nothing;
 
     /** Let the waiting coroutine `thread` go on with an answer or a failure: [class, message, code or null]. */
     host.resume = function (thread, answer, failed) {
         failure = failed || null;
         try {
-            return resume(thread, answer);
+            return resume(thread, failure === null ? answer : undefined);
         } finally {
             failure = null;     // also when it waited by a yield of its own, which takes no notice
         }

@@ -4,14 +4,18 @@
 (function (host, global) {
     'use strict';
 
-    var SmtpServer = global.SmtpServer;
+    var SmtpServer = global.SmtpServer, wait = host.wait, now = host.now, newHeader = host.newHeader;
+
+    function text(value) {
+        return typeof value === 'string' ? value : String(value);
+    }
 
     /* RFC 3848 and RFC 6531 §4.3: how the message came. They have no word for HELO with TLS. */
-    function withWhat(server, tls) {
+    function withWhat(server) {
         var name = server.proto;
         if (name === 'ESMTP') {
             name = server.sender && server.sender.params.SMTPUTF8 ? 'UTF8SMTP' : name;
-            name += (tls ? 'S' : '') + (server.authenticated ? 'A' : '');
+            name += (server.tls ? 'S' : '') + (server.authenticated ? 'A' : '');
         }
         return name;
     }
@@ -23,11 +27,11 @@
      * @returns {SmtpHeader}
      */
     SmtpServer.prototype.receivedHeader = function (id, recipient) {
-        var told = this.xclient && this.xclient.NAME !== undefined,
-            name = told ? this.xclient.NAME : this.remoteAddr === 'local' ? null : host.wait(['dns.reverse', this.remoteAddr]);
-        return host.newHeader('Received', host.now('trace.received', String(this.hostname),
-            this.clientname === null ? null : String(this.clientname), name === null ? null : String(name),
-            String(this.remoteAddr), withWhat(this, this.tls), id === undefined || id === null ? this.sessionId : String(id),
-            recipient === undefined || recipient === null ? null : String(recipient)));
+        var told = this.xclient, address = this.remoteAddr, from = this.clientname,
+            name = told && told.NAME !== undefined ? told.NAME : address === 'local' ? null : wait(['dns.reverse', address]);
+        return newHeader('Received', now('trace.received', text(this.hostname), from === null ? null : text(from),
+            name === null ? null : text(name), text(address), withWhat(this),
+            id === undefined || id === null ? this.sessionId : text(id),
+            recipient === undefined || recipient === null ? null : text(recipient)));
     };
 }(this.host, this));

@@ -36,10 +36,10 @@ var xclient = Sys.setting('nextHopXclient', false);
 /* Something must be arranged with the next hop that only EHLO makes possible. */
 var needsHello = tls.mode !== 'off' || options.lmtp || xclient;
 
-/* Does something with the next hop. When that goes wrong the connection is left for good. */
-SmtpServer.prototype.withNextHop = function (work) {
+/* Calls a method of the next hop's client. When that goes wrong the connection is left for good. */
+SmtpServer.prototype.withNextHop = function (method, first, second) {
     try {
-        return work(this.smtpClient);
+        return this.smtpClient[method](first, second);
     } catch (lost) {
         this.leaveNextHop();
         throw lost;
@@ -48,20 +48,28 @@ SmtpServer.prototype.withNextHop = function (work) {
 
 /* Sends a command and gives the next hop's reply. */
 SmtpServer.prototype.relayCmd = function (verb, args) {
-    return this.withNextHop(function (client) {
+    var client = this.smtpClient;
+    try {
         client.sendCommand(verb, args);
         return client.readResponse();
-    });
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
 };
 
 /* Connects, and gives the greeting. */
 SmtpServer.prototype.openNextHop = function () {
+    var client = new SmtpClient(nextHost, nextPort, options);
     this.left = false;
-    this.smtpClient = new SmtpClient(nextHost, nextPort, options);
-    return this.withNextHop(function (client) {
+    this.smtpClient = client;
+    try {
         client.connect();
         return client.readResponse();
-    });
+    } catch (lost) {
+        this.leaveNextHop();
+        throw lost;
+    }
 };
 
 SmtpServer.prototype.leaveNextHop = function () {
@@ -85,16 +93,12 @@ SmtpServer.prototype.greetNextHop = function (hostname) {
         return response;
     }
     arranged.tls = {mode: 'off', ca: null, fingerprint: null};
-    return this.withNextHop(function (client) { return client.hello(arranged); });
+    return this.withNextHop('hello', arranged);
 };
 
 /* After we had to leave the next hop in the middle of something: begin anew with it. Null when that has worked. */
 SmtpServer.prototype.returnToNextHop = function (hostname) {
-    var response;
-    if (!this.left) {
-        return null;
-    }
-    response = this.openNextHop();
+    var response = this.openNextHop();
     if (response.code === 220) {
         response = this.proto === 'SMTP' && !needsHello ? this.relayCmd('HELO', this.hostname) : this.greetNextHop(hostname);
     }
@@ -128,7 +132,7 @@ SmtpServer.prototype.smtpEhlo = function (hostname) {
 };
 
 SmtpServer.prototype.smtpMail = function (path) {
-    return this.returnToNextHop(this.clientname) || this.withNextHop(function (client) { return client.mail(path); });
+    return this.left && this.returnToNextHop(this.clientname) || this.withNextHop('mail', path);
 };
 
 SmtpServer.prototype.smtpRcpt = function (path) {
@@ -136,7 +140,7 @@ SmtpServer.prototype.smtpRcpt = function (path) {
         /* One reply to the message could not say what became of two. */
         return new SmtpResponse(451, '4.5.3 That recipient needs a transaction of its own, try again');
     }
-    return this.withNextHop(function (client) { return client.rcpt(path); });
+    return this.withNextHop('rcpt', path);
 };
 
 /*
@@ -168,13 +172,11 @@ SmtpServer.prototype.passOn = function (headers, body) {
     if (addReceived) {
         headers.unshift(this.receivedHeader());
     }
-    return this.withNextHop(function (client) {
-        if (!this.begun) {
-            return client.transfer(headers, body);
-        }
-        client.sendMessage(headers, body);
-        return client.readMessageResponse();
-    }.bind(this));
+    if (!this.begun) {
+        return this.withNextHop('transfer', headers, body);
+    }
+    this.withNextHop('sendMessage', headers, body);
+    return this.withNextHop('readMessageResponse');
 };
 
 SmtpServer.prototype.smtpRset = function () {

@@ -65,6 +65,7 @@ enum {
     F(pop_n, void, (duk_context *, int)) \
     F(dup, void, (duk_context *, int)) \
     F(remove, void, (duk_context *, int)) \
+    F(replace, void, (duk_context *, int)) \
     F(push_undefined, void, (duk_context *)) \
     F(push_null, void, (duk_context *)) \
     F(push_boolean, void, (duk_context *, unsigned)) \
@@ -103,6 +104,7 @@ enum {
     F(get_prop_heapptr, unsigned, (duk_context *, int, void *)) \
     F(put_prop_heapptr, unsigned, (duk_context *, int, void *)) \
     F(put_prop, unsigned, (duk_context *, int)) \
+    F(concat, void, (duk_context *, int)) \
     F(set_prototype, void, (duk_context *, int)) \
     F(new, void, (duk_context *, int)) \
     F(def_prop, void, (duk_context *, int, unsigned)) \

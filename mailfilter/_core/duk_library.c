@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-enum {
-    NAME_CODE, NAME_MESSAGE, NAME_DISCONNECT, NAME_NAME, NAME_PARTS, NAME_TO_STRING, NAME_PROTOTYPE, NAME_LENGTH,
-    NAME_LOCAL, NAME_DOMAIN, NAME_DOMAINS, NAME_MAILBOX, NAME_PARAMS, NAME_RESPONSE, NAME_PATH, NAME_HEADER, NAMES
-};
 enum { FIRST_KEPT = 100, FIRST_KNOWN = 200 };       /* indices in the heap's stash, behind the entry functions */
 enum { JOB_NAME, JOB_FIRST, JOB_SECOND, JOB_THIRD, JOB_MADE };      /* elements of the array for a handler */
 enum { READ_ONLY_SHOWN = 2 };       /* attributes of a property, as native_own has them */
@@ -14,16 +10,18 @@ enum { LEAST_CODE = 200, MOST_CODE = 599, MOST_LINES = 1000 };
 
 static const char *const texts[NAMES] = {
     "code", "message", "disconnect", "name", "parts", "toString", "prototype", "length",
-    "local", "domain", "domains", "mailbox", "params", "SmtpResponse", "SmtpPath", "SmtpHeader"
+    "local", "domain", "domains", "mailbox", "params", "SmtpResponse", "SmtpPath", "SmtpHeader",
+    "client.command", "client.envelope"
 };
 static const char *const known_names[KNOWN] = {
-    "job", "resume", "received", "place", "bodyHandle", "SmtpResponse", "SmtpPath", "SmtpHeader", "SmtpBody",
-    "SmtpPath.prototype", "SmtpHeader.prototype"
+    "job", "resume", "received", "place", "bodyHandle", "connection", "SmtpResponse", "SmtpPath", "SmtpHeader", "SmtpBody",
+    "SmtpPath.prototype", "SmtpHeader.prototype", "SmtpPath.prototype.toString", "SmtpHeader.prototype.toString",
+    "written", "outgoing"
 };
 _Static_assert(NAMES <= sizeof ((arena *)0)->names / sizeof (void *), "a region has room for all names");
 _Static_assert(KNOWN <= sizeof ((arena *)0)->known / sizeof (void *), "a region has room for what is known");
 
-static arena *region_of(duk_context *ctx) {
+arena *library_region(duk_context *ctx) {
     duk_memory memory;
     duk.get_memory_functions(ctx, &memory);
     return memory.udata;
@@ -31,7 +29,7 @@ static arena *region_of(duk_context *ctx) {
 
 /* new SmtpResponse(code, message[, disconnect]): js/response.js. */
 static duk_ret native_response(duk_context *ctx) {
-    void **names = region_of(ctx)->names;
+    void **names = library_region(ctx)->names;
     if (duk.get_top(ctx) < 2) {
         duk.push_error_object_raw(ctx, DUK_ERROR_PLAIN, NULL, 0, "%s",
                                   "Invalid argument: new SmtpResponse(code, message[, disconnect])");
@@ -69,7 +67,7 @@ static int add_line(duk_context *ctx, int index, int to, unsigned at) {
 /* host.plainResponse(value): what host.takeResponse makes of an ordinary response, [code, disconnect, line, …]; undefined
  * for any other value, which that function looks at. */
 static duk_ret native_plain_response(duk_context *ctx) {
-    void **names = region_of(ctx)->names;
+    void **names = library_region(ctx)->names;
     size_t n;
     if (duk.get_type(ctx, 0) != DUK_TYPE_OBJECT) return 0;
     duk.get_prop_heapptr(ctx, 0, names[NAME_CODE]);         /* 1 */
@@ -110,75 +108,12 @@ static duk_ret native_own(duk_context *ctx) {
     return 0;
 }
 
-/* Whether the text at `index` has these octets. Octets that are no UTF-8 stand for themselves in no text: not equal, then. */
-static int is_text(duk_context *ctx, int index, PyObject *octets) {
-    size_t n;
-    if (duk.get_type(ctx, index) != DUK_TYPE_STRING || !PyBytes_CheckExact(octets)) return 0;
-    const char *text = duk.get_lstring(ctx, index, &n);
-    return n == (size_t)PyBytes_GET_SIZE(octets) && memcmp(text, PyBytes_AS_STRING(octets), n) == 0;
-}
-
-/* Whether the header at the top of the stack says what the field at `place` said when it arrived. The stack may be higher
- * afterwards. */
-static int is_as_it_came(duk_context *ctx, PyObject *arrived, size_t place, void **names, void *to_text) {
-    int header = duk.get_top(ctx) - 1;
-    PyObject *name = PyList_GET_ITEM(arrived, 2 * place), *parts = PyList_GET_ITEM(arrived, 2 * place + 1);
-    if (!PyList_CheckExact(parts)) return 0;
-    duk.get_prop_heapptr(ctx, header, names[NAME_TO_STRING]);
-    if (duk.get_heapptr(ctx, -1) != to_text) return 0;
-    duk.get_prop_heapptr(ctx, header, names[NAME_NAME]);
-    if (!is_text(ctx, -1, name) || PyBytes_GET_SIZE(name) == 0) return 0;
-    duk.get_prop_heapptr(ctx, header, names[NAME_PARTS]);
-    int list = duk.get_top(ctx) - 1;
-    if (!duk.is_array(ctx, list) || duk.get_length(ctx, list) != (size_t)PyList_GET_SIZE(parts)) return 0;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(parts); i++) {
-        duk.get_prop_index(ctx, list, (unsigned)i);
-        if (!is_text(ctx, -1, PyList_GET_ITEM(parts, i))) return 0;
-        duk.pop(ctx);
-    }
-    return 1;
-}
-
-/* outgoing(headers, PLACE, toString, written): host.outgoingHeaders of an array, in js/header.js. What the headers are asked for may be a
- * function of the policy: it runs here, and may change the array. */
-static duk_ret native_outgoing(duk_context *ctx) {
-    enum { HEADERS, PLACE, TO_TEXT, WRITTEN, LIST, FIRST_FREE };
-    arena *region = region_of(ctx);
-    PyObject *arrived = ((duk_host *)region->host)->arrived;
-    size_t fields = arrived ? (size_t)PyList_GET_SIZE(arrived) / 2 : 0;
-    void *place_key = duk.get_heapptr(ctx, PLACE), *to_text = duk.get_heapptr(ctx, TO_TEXT);
-    duk.push_array(ctx);
-    for (size_t i = 0; i < duk.get_length(ctx, HEADERS); i++) {
-        double place = -1;
-        duk.get_prop_index(ctx, HEADERS, (unsigned)i);
-        int header = FIRST_FREE;
-        if (duk.get_type(ctx, header) == DUK_TYPE_OBJECT) {
-            duk.get_prop_heapptr(ctx, header, place_key);
-            if (duk.get_type(ctx, -1) == DUK_TYPE_NUMBER) place = duk.get_number(ctx, -1);
-            duk.pop(ctx);
-        }
-        if (place >= 0 && place < (double)fields && is_as_it_came(ctx, arrived, (size_t)place, region->names, to_text))
-            duk.push_null(ctx);
-        else {
-            duk.dup(ctx, WRITTEN);
-            duk.dup(ctx, header);
-            duk.push_number(ctx, (double)i);
-            duk.call(ctx, 2);
-        }
-        duk.put_prop_index(ctx, LIST, (unsigned)(2 * i + 1));
-        duk.push_number(ctx, place);
-        duk.put_prop_index(ctx, LIST, (unsigned)(2 * i));
-        duk.set_top(ctx, FIRST_FREE);
-    }
-    return 1;
-}
-
 /* host.answered(server, value): takes what a handler has returned, if it is an ordinary response: it is kept for the program,
  * which finds it when the coroutine yields next, and server.disconnect is set. Its code; undefined for any other value. */
 static duk_ret native_answered(duk_context *ctx) {
     enum { SERVER, VALUE, CODE, MESSAGE, LINE };
     enum { LINES_BEGIN = 2 };               /* [code, disconnect, line, …] */
-    arena *region = region_of(ctx);
+    arena *region = library_region(ctx);
     duk_host *host = region->host;
     void **names = region->names;
     size_t n, count = 1;
@@ -256,7 +191,7 @@ static int is_ours(duk_context *ctx, arena *region, int name, void *constructor,
 /* host.received(reply): a reply of a next hop, [code, lines, …], as a response. */
 static duk_ret native_received(duk_context *ctx) {
     enum { REPLY, MADE };
-    arena *region = region_of(ctx);
+    arena *region = library_region(ctx);
     void **names = region->names, **known = region->known;
     if (!is_ours(ctx, region, NAME_RESPONSE, known[KNOWN_RESPONSE], NULL)) {
         duk.push_global_object(ctx);
@@ -287,7 +222,7 @@ static duk_ret native_received(duk_context *ctx) {
 
 /* host.know(name, value): see enum library_known. */
 static duk_ret native_know(duk_context *ctx) {
-    arena *region = region_of(ctx);
+    arena *region = library_region(ctx);
     const char *name = duk.get_string(ctx, 0);
     for (unsigned i = 0; name && i < KNOWN; i++)
         if (!strcmp(name, known_names[i])) {
@@ -401,7 +336,7 @@ void library_job(duk_context *ctx, arena *region, PyObject *given) {
     duk.put_prop_index(ctx, job, JOB_MADE);
 }
 
-static void add(duk_context *ctx, const char *name, duk_function function, int arguments) {
+void library_add(duk_context *ctx, const char *name, duk_function function, int arguments) {
     duk.push_c_function(ctx, function, arguments);
     duk.put_prop_string(ctx, -2, name);
 }
@@ -414,11 +349,12 @@ void library_begin(duk_context *ctx, arena *region) {
         duk.put_prop_index(ctx, -2, FIRST_KEPT + i);        /* as long as the heap lives */
     }
     duk.pop(ctx);
-    add(ctx, "SmtpResponse", native_response, DUK_VARARGS);
-    add(ctx, "plainResponse", native_plain_response, 1);
-    add(ctx, "own", native_own, 4);
-    add(ctx, "outgoing", native_outgoing, 4);
-    add(ctx, "answered", native_answered, 2);
-    add(ctx, "received", native_received, 1);
-    add(ctx, "know", native_know, 2);
+    library_add(ctx, "SmtpResponse", native_response, DUK_VARARGS);
+    library_add(ctx, "plainResponse", native_plain_response, 1);
+    library_add(ctx, "own", native_own, 4);
+    library_add(ctx, "answered", native_answered, 2);
+    library_add(ctx, "received", native_received, 1);
+    library_add(ctx, "know", native_know, 2);
+    client_begin(ctx);
+    headers_begin(ctx);
 }

@@ -75,7 +75,7 @@ static int is_simple(duk_context *ctx, int index) {
 /* host.now(name, …): an operation that is answered at once. The inner protection is there to drop this call's
  * anchors, and only those, whichever way it ends. Where no JavaScript can run meanwhile and nobody else uses the anchors of
  * this frame, it is not needed: what a throw leaves in them goes with the frame. */
-static duk_ret native_now(duk_context *ctx) {
+duk_ret step_now(duk_context *ctx) {
     duk_host *host = region_of(ctx)->host;
     duk_frame *frame = host_frame(host);
     int simple = !frame->arguments && !frame->result && !frame->scratch && !host->outcome, n = duk.get_top(ctx);
@@ -131,7 +131,7 @@ struct job {
 
 static duk_ret protected_setup(duk_context *ctx, void *udata) {
     duk.push_object(ctx);
-    duk.push_c_function(ctx, native_now, DUK_VARARGS);
+    duk.push_c_function(ctx, step_now, DUK_VARARGS);
     duk.put_prop_string(ctx, -2, "now");
     duk.push_c_function(ctx, native_entries, DUK_VARARGS);
     duk.put_prop_string(ctx, -2, "entries");

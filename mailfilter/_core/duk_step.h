@@ -26,6 +26,9 @@ enum step_status {
 typedef int (*step_host_call)(void *owner, PyObject *arguments, PyObject **result);
 extern step_host_call step_host;
 
+/* host.now(name, …), a native function: an operation that is answered at once. Its arguments are all that is on the stack. */
+duk_ret step_now(duk_context *ctx);
+
 /* Make the heap inside the region: Duktape's built-ins and the global `host`. 0, or -1. */
 int step_create(arena *region, duk_host *host);
 /* Compile and run `source` as a program named `name`. */

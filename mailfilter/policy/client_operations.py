@@ -14,7 +14,7 @@ from mailfilter.policy.onward import refusal_of, suited
 from mailfilter.policy.operation import PENDING
 
 __all__ = ["answer", "chunks", "close", "command", "connect", "envelope", "extensions", "hop_of", "impersonate", "keep",
-           "message", "recipients", "reply", "response", "reuse", "spoil", "starttls", "way"]
+           "message", "reply", "response", "reuse", "spoil", "starttls", "way"]
 
 NEXT_HOPS_LIMIT = 32
 """Connections of one session to next hops at one time."""
@@ -122,11 +122,6 @@ def extensions(context, handle):
     return flat
 
 
-def recipients(context, handle):
-    """How many recipients the next hop has accepted in the running transaction."""
-    return hop_of(context, handle).recipients
-
-
 def starttls(context, waiting, handle, options):
     """STARTTLS and the handshake: [code, [line, …], facts or null]."""
     hop = hop_of(context, handle)
@@ -163,10 +158,10 @@ def impersonate(context, handle, verb, attributes):
     return True
 
 
-def _sending(waiting, hop):
+def _sending(waiting, hop, count):
     def sent(error):
         if error is None:
-            waiting.done()
+            waiting.done(count)
         else:
             waiting.failed(error)
 
@@ -175,22 +170,26 @@ def _sending(waiting, hop):
 
 
 def message(context, waiting, handle, headers, body):
-    """Send a message with its final dot. A header that cannot be written costs the connection (D3)."""
+    """Send a message with its final dot; how many recipients the next hop has accepted for it. A header that cannot be
+    written costs the connection (D3)."""
     hop = hop_of(context, handle)
+    count = hop.recipients
     hop.begin_message()
     try:
         pieces = outgoing_chunks(context, headers, body, wire=True)
     except BaseException:
         hop.spoil("a message that could not be written")
         raise
-    return UNDEFINED if hop.send_message(pieces, _sending(waiting, hop)) else PENDING
+    return count if hop.send_message(pieces, _sending(waiting, hop, count)) else PENDING
 
 
 def chunks(context, waiting, handle, headers, body):
-    """Send a message by BDAT. Nothing is sent of one with a header that cannot be written."""
+    """Send a message by BDAT; how many recipients the next hop has accepted for it. Nothing is sent of one with a header that
+    cannot be written."""
     hop = hop_of(context, handle)
+    count = hop.recipients
     pieces = outgoing_chunks(context, headers, body, wire=False)
-    return UNDEFINED if hop.send_chunks(pieces, _sending(waiting, hop)) else PENDING
+    return count if hop.send_chunks(pieces, _sending(waiting, hop, count)) else PENDING
 
 
 def way(context, handle, reference):

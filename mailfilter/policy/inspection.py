@@ -41,9 +41,9 @@ _OPTIONAL = {
     "uvloop": "the event loop that connections are served with",
 }
 
-_OPERATION = re.compile(r"host\.(?:wait\(\[|now\()'([a-z]+\.[a-z]+)'")
+_OPERATION = re.compile(r"\b(?:(?:wait|yieldTo)\(\[|now\()'([a-z]+\.[a-z]+)'")
 _DEFINITION = re.compile(
-    r"(?:^|[\s;(])(?:(?P<owner>[A-Z]\w*)(?:\.prototype)?\.(?P<member>\w+) = function|"
+    r"(?:^|[\s;(])(?:(?P<owner>[A-Z]\w*)(?:\.prototype)?\.(?P<member>\w+) = (?:function|host\.)|"
     r"function (?P<function>\w+)\(|host\.(?P<host>\w+) = function)|"
     r"^    (?:global\.|var )(?P<object>\w+) = \{$|^        (?P<key>\w+): function", re.MULTILINE)
 # What is called, and what stands before its dot.

@@ -76,7 +76,6 @@ OPERATIONS = (
               deadline="greeting, hello, mail, rcpt, data, data_end, reset or quit, by the command"),
     Operation("client.envelope", client.envelope, (NUMBER, str, str, list), waits=True, effects=True, deadline="mail, rcpt"),
     Operation("client.extensions", client.extensions, (NUMBER,)),
-    Operation("client.recipients", client.recipients, (NUMBER,)),
     Operation("client.starttls", client.starttls, (NUMBER, dict), waits=True, effects=True, deadline="hello, tls_handshake"),
     Operation("client.auth", client_auth.authenticate, (NUMBER, str, str, str, bool), waits=True, effects=True,
               deadline="hello, for each step"),

@@ -13,7 +13,7 @@ from mailfilter.policy.operations import AT_ONCE, LOADING, OPERATIONS, WAITED_FO
 
 def named(door):
     text = b"\n".join(source for _, source in library.every_source()).decode()
-    return set(re.findall(rf"host\.{door}\(\[?'([a-z.]+)'", text))
+    return set(re.findall(rf"\b{door}\(\[?'([a-z.]+)'", text))
 
 
 def test_the_library_and_the_table_name_the_same_operations():
