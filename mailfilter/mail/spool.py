@@ -27,8 +27,8 @@ _TO_A_FILE = metrics.slot("limits_total", "spool_memory_bytes")
 MEMORY_BYTES = 262144
 """Default for how much of one body is kept in memory before it moves to a file."""
 
-READ_BYTES = 65536
-"""Default size of one read from the file."""
+READ_BYTES = 262144
+"""Default size of one read from the file: four times as many of a quarter cost a fifth more CPU for the whole message."""
 
 WRITE_BYTES = 65536
 """How much is gathered before one write to the file."""

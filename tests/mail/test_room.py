@@ -104,11 +104,11 @@ def test_a_forgotten_body_gives_its_share_back():
 @pytest.mark.parametrize("memory_bytes", [10, 1 << 20])
 def test_a_large_body_with_dots_is_read_in_pieces(memory_bytes):
     spool = Spool(memory_bytes=memory_bytes)
-    for _ in range(10):
+    for _ in range(30):
         spool.write(b"..dot\r\n" * 3000)
-    spool.finish(10 * 3000 * 6)
+    spool.finish(30 * 3000 * 6)
     pieces = list(spool.chunks())
-    assert len(pieces) > 1 and b"".join(pieces) == b".dot\r\n" * 30_000
+    assert len(pieces) > 1 and b"".join(pieces) == b".dot\r\n" * 90_000
 
 
 def test_threads():
