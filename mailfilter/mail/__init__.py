@@ -2,3 +2,6 @@
 
 Imports _core's header and data; knows no sessions, sockets or policies.
 """
+from mailfilter.stale import refuse_stale
+
+refuse_stale(__name__)

@@ -5,7 +5,7 @@ what it changed or added is rendered anew, safely. To know which is which, a pol
 back as (index, text) pairs: the position the header had in the message that arrived, and the text that the
 header gives now. When that text is still the one the arrived field gives, the arrived octets are sent.
 
-This file must not know JavaScript, SMTP replies or the loop.
+Compiled: message.pxd. This file must not know JavaScript, SMTP replies or the loop.
 """
 from mailfilter._core.data import stuff
 from mailfilter._core.header import canonical, render_field

@@ -2,6 +2,8 @@
 
 Text of the network is `bytes` everywhere in this package. What a policy hands over may be `str`;
 this is the one place where it becomes octets. It knows nothing of headers, bodies or SMTP.
+
+Compiled: octets.pxd.
 """
 
 

@@ -7,7 +7,7 @@ while there is room in what the bodies of a worker share (mail/room.py); after t
 from the start, so that nothing is left behind whatever is killed. Writing is to the page cache and never synced: a body is
 worth nothing once its session is gone.
 
-This file must not know headers, transactions, sessions or loops. What goes wrong is the OSError of the
+Compiled: spool.pxd. This file must not know headers, transactions, sessions or loops. What goes wrong is the OSError of the
 operating system, and the caller turns it into a reply (452 4.3.1).
 """
 import errno

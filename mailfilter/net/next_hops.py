@@ -1,6 +1,6 @@
 """Next hops as a session's policy asks for them: its options become a connection that can be opened, or demands on TLS.
 
-Must not know: what is said on the connection.
+Compiled: next_hops.pxd. Must not know: what is said on the connection.
 """
 from mailfilter.errors import ConfigError
 from mailfilter.net.outbound import NextHop

@@ -2,6 +2,8 @@
 
 What a connection can do is the business of the object that context.open_next_hop() gives (net/outbound.py);
 here its calls become answers and errors for the policy. How a client proves who it is: client_auth.py.
+
+Compiled: client_operations.pxd.
 """
 import json
 

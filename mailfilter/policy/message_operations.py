@@ -3,7 +3,7 @@
 A policy holds a number for a body: that of the message, and for a body that was made of it while it was looked at, the same
 number and VERSION times its place among those.
 
-Must not know: SMTP replies, next hops.
+Compiled: message_operations.pxd. Must not know: SMTP replies, next hops.
 """
 import os
 from itertools import islice

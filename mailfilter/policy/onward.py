@@ -1,7 +1,7 @@
 """What of a client's MAIL and RCPT goes onward: the parameters that the next hop offers, and what must be refused because it
 does not.
 
-Must not know: connections, JavaScript.
+Compiled: onward.pxd. Must not know: connections, JavaScript.
 """
 
 __all__ = ["refusal_of", "suited"]

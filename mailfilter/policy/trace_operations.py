@@ -1,6 +1,6 @@
 """The operation behind receivedHeader: the trace field of a message (RFC 5321 §4.4).
 
-Must not know: connections, headers of messages.
+Compiled: trace_operations.pxd. Must not know: connections, headers of messages.
 """
 import re
 import time

@@ -1,0 +1,1 @@
+# The types of message.py, which is compiled with them.

@@ -1,0 +1,1 @@
+# The types of octets.py, which is compiled with them.

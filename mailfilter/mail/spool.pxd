@@ -1,0 +1,1 @@
+# The types of spool.py, which is compiled with them.

@@ -1,0 +1,1 @@
+# The types of next_hops.py, which is compiled with them.

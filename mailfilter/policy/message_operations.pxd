@@ -1,0 +1,1 @@
+# The types of message_operations.py, which is compiled with them.

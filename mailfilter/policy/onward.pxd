@@ -1,0 +1,1 @@
+# The types of onward.py, which is compiled with them.

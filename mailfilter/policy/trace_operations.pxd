@@ -1,0 +1,1 @@
+# The types of trace_operations.py, which is compiled with them.
