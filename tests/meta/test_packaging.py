@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -71,6 +72,19 @@ def test_the_wheel_has_nothing_else(contents):
         assert name.startswith("mailfilter/") or ".dist-info/" in name, name
         assert not name.endswith((".c", ".h", ".pyx", ".pxd", ".o", ".new", ".pyc")), name
         assert not name.startswith(("mailfilter/tests", "mailfilter/bench")), name
+
+
+def test_a_source_distribution_has_all_that_is_compiled(tmp_path):
+    """Without its declarations a module outside the core would be left as it is: everything works, only slower."""
+    done = subprocess.run([sys.executable, "setup.py", "-q", "egg_info", "--egg-base", tmp_path, "sdist", "--dist-dir", tmp_path],
+                          cwd=PROJECT, capture_output=True, text=True, timeout=TEST_SECONDS)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for source in PACKAGE.rglob("*"):
+        if source.suffix in (".py", ".pyx", ".pxd", ".pyi", ".h", ".c") and source.name != "_build.py":
+            assert str(source.relative_to(PROJECT)) in names
 
 
 def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
