@@ -28,7 +28,7 @@
      *     verified, resumed
      */
     function SmtpClient(host_, port, options) {
-        this.host = String(host_);
+        this.host = typeof host_ === 'string' ? host_ : String(host_);
         this.port = port === undefined || port === null ? 25 : port | 0;
         /* Not enumerable: policies of the predecessor see host and port, and no more. */
         own(this, 'options', options === undefined || options === null ? {} : options, HIDDEN);
@@ -128,7 +128,9 @@
 
     /** Closes the connection without QUIT; harmless when there is none. */
     SmtpClient.prototype.disconnect = function () {
-        var handle = host.disconnected(this);
+        var handle = this[HANDLE];
+        delete this[HANDLE];
+        this.tls = null;
         if (handle !== undefined) {
             now('client.close', handle);
         }

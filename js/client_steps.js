@@ -8,7 +8,8 @@
     var IDENTITY = Symbol('what another session must want to use this connection');
     var HELLO = Symbol('the reply to EHLO');
     var MADE = Symbol('the handle of the connection that open() has made');
-    var SmtpClient = global.SmtpClient, wait = host.wait, received = host.received, envelope = host.envelope;
+    var SmtpClient = global.SmtpClient, wait = host.wait, received = host.received, envelope = host.envelope,
+        hasConnection = host.hasConnection;
 
     function refused(response) {
         return response.code < 200 || response.code >= 300;
@@ -194,7 +195,7 @@
     /** Says QUIT, reads the reply, and closes. Waits; never throws. @returns {?SmtpResponse} null when there was none */
     SmtpClient.prototype.quit = function () {
         var response = null;
-        if (host.hasConnection(this)) {
+        if (hasConnection(this)) {
             try {
                 this.sendCommand('QUIT');
                 response = this.readResponse();

@@ -28,9 +28,15 @@ if (['off', 'opportunistic', 'required', 'verified'].indexOf(tls.mode) < 0) {
 if (tls.mode !== 'verified' && (tls.ca !== null || tls.fingerprint !== null)) {
     throw new Error("settings 'nextHopCa' and 'nextHopFingerprint' need 'nextHopTls' to be verified");
 }
-var options = {lmtp: Sys.setting('nextHopLmtp', false), proxyProtocol: Sys.setting('nextHopProxyProtocol', 0)};
-if ([0, 1, 2].indexOf(options.proxyProtocol) < 0) {
+var options = {}, proxyProtocol = Sys.setting('nextHopProxyProtocol', 0);     // every connection is told them: no more than is set
+if ([0, 1, 2].indexOf(proxyProtocol) < 0) {
     throw new Error("setting 'nextHopProxyProtocol' must be 0, 1 or 2");
+}
+if (proxyProtocol !== 0) {
+    options.proxyProtocol = proxyProtocol;
+}
+if (Sys.setting('nextHopLmtp', false)) {
+    options.lmtp = true;
 }
 var xclient = Sys.setting('nextHopXclient', false);
 /* Something must be arranged with the next hop that only EHLO makes possible. */

@@ -95,7 +95,7 @@ static duk_ret native_envelope(duk_context *ctx) {
     duk.get_prop_heapptr(ctx, PATH, region->names[NAME_PARAMS]);
     duk.push_array(ctx);
     if (duk.get_type(ctx, PARAMETERS) == DUK_TYPE_OBJECT) {
-        duk.enumerate(ctx, PARAMETERS, 0);
+        duk.enumerate(ctx, PARAMETERS, DUK_ENUM_OWN);
         while (duk.next(ctx, KEYS, 1)) {
             int type = duk.get_type(ctx, VALUE);
             if (type == DUK_TYPE_BOOLEAN && duk.get_boolean(ctx, VALUE)) {

@@ -306,19 +306,18 @@ void library_job(duk_context *ctx, arena *region, PyObject *given) {
     void **known = region->known;
     Py_ssize_t n = PyTuple_GET_SIZE(given);
     PyObject *name = n ? PyTuple_GET_ITEM(given, 0) : Py_None, *first = n > 1 ? PyTuple_GET_ITEM(given, 1) : NULL;
-    int made = 0;
+    int path = is_called(name, "smtpMail") || is_called(name, "smtpRcpt"), message = !path && is_called(name, "smtpData"), made = 0;
     duk.push_heapptr(ctx, known[KNOWN_JOB]);
     int job = duk.get_top(ctx) - 1;
     value_push(ctx, region->host, name, 1);
     duk.put_prop_index(ctx, job, JOB_NAME);
-    if (n == 2 && length_of(first) >= 4 && length_of(PyList_GET_ITEM(first, 3)) >= 0 &&
-        (is_called(name, "smtpMail") || is_called(name, "smtpRcpt"))) {
+    if (path && n == 2 && length_of(first) >= 4 && length_of(PyList_GET_ITEM(first, 3)) >= 0) {
         made = is_ours(ctx, region, NAME_PATH, known[KNOWN_PATH], known[KNOWN_PATH_PROTOTYPE]);
         if (made) {
             push_path(ctx, region, first);
             duk.put_prop_index(ctx, job, JOB_FIRST);
         }
-    } else if (n == 4 && length_of(first) >= 0 && is_called(name, "smtpData")) {
+    } else if (message && n == 4 && length_of(first) >= 0) {
         made = is_ours(ctx, region, NAME_HEADER, known[KNOWN_HEADER], known[KNOWN_HEADER_PROTOTYPE]);
         if (made) {
             push_headers(ctx, region, first);
@@ -327,13 +326,19 @@ void library_job(duk_context *ctx, arena *region, PyObject *given) {
             duk.put_prop_index(ctx, job, JOB_SECOND);
         }
     }
-    for (unsigned i = JOB_FIRST; i <= JOB_THIRD && !made; i++) {
-        if (i < n) value_push(ctx, region->host, PyTuple_GET_ITEM(given, i), 1);
-        else duk.push_undefined(ctx);
-        duk.put_prop_index(ctx, job, i);
+    if (!made) {
+        /* Every handler looks at its first argument; at others only those that are given some, or nothing but the first. */
+        Py_ssize_t shown = n > JOB_SECOND || is_called(name, "smtpAuth") ? JOB_THIRD : JOB_FIRST;
+        for (Py_ssize_t i = JOB_FIRST; i <= shown; i++) {
+            if (i < n) value_push(ctx, region->host, PyTuple_GET_ITEM(given, i), 1);
+            else duk.push_undefined(ctx);
+            duk.put_prop_index(ctx, job, (unsigned)i);
+        }
     }
-    duk.push_boolean(ctx, (unsigned)made);
-    duk.put_prop_index(ctx, job, JOB_MADE);
+    if (path || message) {
+        duk.push_boolean(ctx, (unsigned)made);
+        duk.put_prop_index(ctx, job, JOB_MADE);
+    }
 }
 
 void library_add(duk_context *ctx, const char *name, duk_function function, int arguments) {

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { SHORT_ARRAY = 64 };          /* elements of an array whose list is made as long as it is at once */
+
 PyObject *value_undefined;
 
 void duk_frame_clear(duk_frame *frame) {
@@ -219,21 +221,15 @@ void value_get(duk_context *ctx, duk_host *host, int index, PyObject **slot, int
             size_t n;
             n = duk.get_length(ctx, index);
             if (n > VALUE_COUNT_LIMIT) refuse(ctx, "array is too long");
-            PyObject *list = PyList_New(0);
+            /* A long one grows while elements are counted: several in one another could not be as long as they say. */
+            int at_once = n <= SHORT_ARRAY;
+            PyObject *list = PyList_New(at_once ? (Py_ssize_t)n : 0);
             if (!list) break;
-            Py_XSETREF(*slot, list);                /* anchored before anything below can throw */
+            Py_XSETREF(*slot, list);                /* anchored before anything below can throw; it bears empty places */
             for (size_t i = 0; i < n; i++) {
-                if (PyList_Append(list, Py_None) < 0) { PyErr_Clear(); refuse(ctx, "out of memory"); }
+                if (!at_once && PyList_Append(list, Py_None) < 0) { PyErr_Clear(); refuse(ctx, "out of memory"); }
                 duk.get_prop_index(ctx, index, (unsigned)i);
-                PyObject *item = NULL;
-                int type = duk.get_type(ctx, -1);
-                if (type == DUK_TYPE_OBJECT || type == DUK_TYPE_BUFFER) {
-                    PyObject **place = &((PyListObject *)list)->ob_item[i];
-                    value_get(ctx, host, -1, place, depth + 1);
-                } else {
-                    value_get(ctx, host, -1, &item, depth + 1);
-                    PyList_SetItem(list, (Py_ssize_t)i, item);
-                }
+                value_get(ctx, host, -1, &((PyListObject *)list)->ob_item[i], depth + 1);
                 duk.pop(ctx);
             }
             return;
