@@ -1,4 +1,7 @@
-"""Two workers beside one, for the systems that can have more: CPU for each message must not rise."""
+"""Two workers beside one, for the systems that can have more: under the same load CPU for each message must not rise.
+
+The same load is as many sessions at a time in all. Twice as many cost more with one worker, too: what belongs to a session does
+not stay in the processor's cache until the session's next command."""
 from contextlib import ExitStack
 
 from .. import turns
@@ -6,6 +9,7 @@ from ..systems import Unavailable
 
 # What has workers; the two of nginx only in a long run.
 SHORT = ("uvloop floor", "Mailfilter", "Haraka")
+AT_ONCE = 40
 SHAPES = (("4 KiB, one per connection", False), ("4 KiB, connection kept", True))
 
 
@@ -28,8 +32,7 @@ def measure(run):
                         except Unavailable as error:
                             run.figures.failed.append((label(mode, SHAPES[0][0], workers), name, str(error)))
             turns.take(run, [
-                # As many sessions for each of them: how much is done in one turn of an event loop depends on it.
                 turns.Job(label(mode, shape, workers), system, run.figures.of(label(mode, shape, workers), name), kept=kept,
-                          at_once=20 * workers,
+                          at_once=AT_ONCE,
                           taken=run.taken if mode == "proxy" else None, warm=200 if kept else turns.WARM)
                 for shape, kept in SHAPES for name, workers, system in running])
