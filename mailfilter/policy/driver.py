@@ -261,6 +261,9 @@ class Driver:
         if not dead:
             try:
                 disconnect, thrown_at = self._heap.enter(_FAULT, ())
+                if type(error) is ScriptError:
+                    # What it asked for could not be taken over: its coroutine still stands in the middle of the handler.
+                    self._heap.enter(_ABANDON, (handler,))
             except (ScriptError, HeapDead):
                 dead = self._heap.dead
         if isinstance(error, (ScriptError, HeapDead)):

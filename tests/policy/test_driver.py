@@ -363,3 +363,25 @@ def test_another_failure_is_thrown(tmp_path):
         assert running.outcomes[0].lines == ["caught ServiceUnavailable"]
     finally:
         running.driver.close()
+
+
+def test_a_request_that_cannot_be_taken_over_ends_the_transaction_of_a_message(tmp_path):
+    """The handler still stands where it asked, so nothing in JavaScript has tidied up: the next message must not go to the
+    recipients of this one."""
+    running = Running(policy_of(tmp_path, """
+        SmtpServer.prototype.smtpMail = SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(250, "ok"); };
+        SmtpServer.prototype.smtpData = function (headers, body) {
+            var big = new Array(300001).join("x"), list = [], i;
+            for (i = 0; i < 300; i++) {
+                list.push(big);
+            }
+            new SmtpClient("hop.test", 25, {timeouts: {connect: list}}).connect();
+        };
+        SmtpServer.prototype.smtpNoop = function (text) {
+            return new SmtpResponse(250, [String(this.recipients.length), String(this.sender)]);
+        };"""), slice_ms=5000)
+    assert running.run("smtpMail", *MAIL).code == running.run("smtpRcpt", *MAIL).code == 250
+    outcome = running.run("smtpData", [], 1, 10)
+    assert "value is too large" in outcome.fault.message and not outcome.dead
+    assert running.run("smtpNoop", "x").lines == ["0", "null"]
+    running.driver.close()
