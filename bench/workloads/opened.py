@@ -7,8 +7,8 @@ from ..talk import LoadFailed
 
 RATE = 200
 LEVELS = (10, 500, 5000)
-# Beside open connections; the others would double the time and say nothing new.
-SYSTEMS = ("smtp-sink", "uvloop floor", "Mailfilter", "Haraka")
+# Beside open connections in a short run; the others would double the time.
+SYSTEMS = ("smtp-sink", "uvloop floor", "Mailfilter")
 PROXIED = f"proxy, {RATE} sessions/s"
 OPEN_S = 5.0            # a heap that has nothing to do goes to sleep in that time
 
@@ -20,7 +20,7 @@ def label(number):
 
 def measure(run):
     """Every level has a system of its own that holds its connections all the time, so that levels take turns, too."""
-    seconds = 0.3 if run.quick else 5.0 if run.long else 1.5
+    seconds = 0.3 if run.quick else 5.0 if run.long else 1.0
     with run.systems("proxy") as running:
         turns.take(run, [turns.Job(PROXIED, system, run.figures.of(PROXIED, name), rate=RATE, seconds=seconds, taken=run.taken)
                          for name, system in running.items()])

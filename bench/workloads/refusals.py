@@ -13,7 +13,7 @@ def flooded(step):
 
 def measure(run):
     """As fast as it goes, then as a flood at a steady rate."""
-    seconds = 10.0 if run.long else 0.3 if run.quick else 1.5
+    seconds = 10.0 if run.long else 0.3 if run.quick else 1.0
     for step in STEPS:
         with run.systems(f"refuse-{step}") as running:
             jobs = [turns.Job(STEPS[step], system, run.figures.of(STEPS[step], name), step)
