@@ -26,4 +26,4 @@ def measure(run):
         if "smtp-sink" in taking:
             jobs.append(turns.Job(ACCEPTED, taking["smtp-sink"], run.figures.of(ACCEPTED, "smtp-sink"), rate=FLOOD,
                                   seconds=seconds))
-        turns.take(run.with_rounds(1 if run.quick else 2), jobs)
+        turns.take(run.with_rounds(2 if run.long else 1), jobs)

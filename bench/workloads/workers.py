@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from .. import turns
 from ..systems import Unavailable
 
-# What has workers; the two of nginx only in a long run.
-SHORT = ("uvloop floor", "Mailfilter", "Haraka")
+# In a short run; everything that has workers in a long one.
+SHORT = ("uvloop floor", "Mailfilter")
 AT_ONCE = 40
 SHAPES = (("4 KiB, one per connection", False), ("4 KiB, connection kept", True))
 
