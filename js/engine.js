@@ -13,7 +13,7 @@
     'use strict';
 
     var Thread = Duktape.Thread, yieldTo = Thread.yield, resume = Thread.resume, takeResponse = host.takeResponse,
-        plainResponse = host.plainResponse, makePath = host.makePath, take = host.answered;
+        makePath = host.makePath, take = host.answered;
     var server = null;          // the SmtpServer instance of this connection
     var NO_OPINION = [0];
 
@@ -30,7 +30,7 @@
     }
 
     function answered(name, value) {
-        var response = plainResponse(value) || takeResponse(name, value);
+        var response = takeResponse(name, value);
         server.disconnect = response[1];
         return response;
     }

@@ -23,8 +23,6 @@
     host.know('received', RECEIVED);
     host.know('SmtpResponse', SmtpResponse);
 
-    var plainResponse = host.plainResponse;         // nearly every response; it says undefined to others
-
     function noText(value, message) {
         return message === undefined || message === null || message === '' ||
             (Array.isArray(message) && (message.length === 0 || (message.length === 1 && message[0] === '' && !value[RECEIVED])));
@@ -40,10 +38,7 @@
      * @throws {TypeError} that says what is wrong with it
      */
     host.takeResponse = function (handler, value) {
-        var result = plainResponse(value), code, message, line, lines, i, k;
-        if (result !== undefined) {
-            return result;
-        }
+        var result, code, message, line, lines, i, k;
         if (value === null || (typeof value !== 'object' && typeof value !== 'function')) {
             throw wrong(handler, 'returned ' + (typeof value === 'string' ? 'a string' : String(value)));
         }

@@ -53,53 +53,6 @@ static duk_ret native_response(duk_context *ctx) {
     return 0;
 }
 
-/* Append the text at `index` to the array at `to` as element `at`; 0 when it is more than one line, or no text. */
-static int add_line(duk_context *ctx, int index, int to, unsigned at) {
-    size_t n;
-    if (duk.get_type(ctx, index) != DUK_TYPE_STRING) return 0;
-    const char *text = duk.get_lstring(ctx, index, &n);
-    if (memchr(text, '\n', n)) return 0;
-    duk.dup(ctx, index);
-    duk.put_prop_index(ctx, to, at);
-    return 1;
-}
-
-/* host.plainResponse(value): what host.takeResponse makes of an ordinary response, [code, disconnect, line, …]; undefined
- * for any other value, which that function looks at. */
-static duk_ret native_plain_response(duk_context *ctx) {
-    void **names = library_region(ctx)->names;
-    size_t n;
-    if (duk.get_type(ctx, 0) != DUK_TYPE_OBJECT) return 0;
-    duk.get_prop_heapptr(ctx, 0, names[NAME_CODE]);         /* 1 */
-    if (duk.get_type(ctx, 1) != DUK_TYPE_NUMBER) return 0;
-    double code = duk.get_number(ctx, 1);
-    if (!(code >= LEAST_CODE && code <= MOST_CODE) || (int)code != code) return 0;
-    duk.get_prop_heapptr(ctx, 0, names[NAME_MESSAGE]);      /* 2 */
-    duk.push_array(ctx);                                    /* 3 */
-    duk.dup(ctx, 1);
-    duk.put_prop_index(ctx, 3, 0);
-    if (duk.get_type(ctx, 2) == DUK_TYPE_STRING) {
-        duk.get_lstring(ctx, 2, &n);
-        if (n == 0 || !add_line(ctx, 2, 3, 2)) return 0;
-    } else {
-        if (!duk.is_array(ctx, 2)) return 0;
-        size_t count = duk.get_length(ctx, 2);
-        if (count == 0 || count > MOST_LINES) return 0;
-        for (unsigned i = 0; i < count; i++) {
-            duk.get_prop_index(ctx, 2, i);                  /* 4 */
-            if (!add_line(ctx, 4, 3, i + 2)) return 0;
-            duk.get_lstring(ctx, 4, &n);
-            if (count == 1 && n == 0) return 0;
-            duk.pop(ctx);
-        }
-    }
-    duk.get_prop_heapptr(ctx, 0, names[NAME_DISCONNECT]);
-    duk.push_boolean(ctx, duk.to_boolean(ctx, -1));
-    duk.put_prop_index(ctx, 3, 1);
-    duk.set_top(ctx, 4);
-    return 1;
-}
-
 /* host.own(object, key, value, flags): an own property. flags: 1 writable, 2 enumerable, 4 configurable. */
 static duk_ret native_own(duk_context *ctx) {
     unsigned flags = (unsigned)duk.get_int(ctx, 3) & 7;
@@ -355,7 +308,6 @@ void library_begin(duk_context *ctx, arena *region) {
     }
     duk.pop(ctx);
     library_add(ctx, "SmtpResponse", native_response, DUK_VARARGS);
-    library_add(ctx, "plainResponse", native_plain_response, 1);
     library_add(ctx, "own", native_own, 4);
     library_add(ctx, "answered", native_answered, 2);
     library_add(ctx, "received", native_received, 1);
