@@ -27,17 +27,11 @@ static void on_fatal(void *udata, const char *message) {
     abort();
 }
 
-static arena *region_of(duk_context *ctx) {
-    duk_memory memory;
-    duk.get_memory_functions(ctx, &memory);
-    return memory.udata;
-}
-
 static duk_ret protected_now(duk_context *ctx, void *udata) {
     duk_host *host = udata;
     duk_frame *frame = host_frame(host);
     int n = duk.get_top(ctx);
-    value_begin(frame, region_of(ctx)->cap);
+    value_begin(frame, library_region(ctx)->cap);
     frame->arguments = PyTuple_New(n);
     if (!frame->arguments) {
         PyErr_Clear();
@@ -76,7 +70,7 @@ static int is_simple(duk_context *ctx, int index) {
  * anchors, and only those, whichever way it ends. Where no JavaScript can run meanwhile and nobody else uses the anchors of
  * this frame, it is not needed: what a throw leaves in them goes with the frame. */
 duk_ret step_now(duk_context *ctx) {
-    duk_host *host = region_of(ctx)->host;
+    duk_host *host = library_region(ctx)->host;
     duk_frame *frame = host_frame(host);
     int simple = !frame->arguments && !frame->result && !frame->scratch && !host->outcome, n = duk.get_top(ctx);
     watch_check();
@@ -101,7 +95,7 @@ duk_ret step_now(duk_context *ctx) {
 /* host.coroutine(thread or null): the coroutine that handlers run in from now on, so that the watchdog can tell its line. Null
  * before it is forgotten: the watchdog must not look into one that is gone. */
 static duk_ret native_coroutine(duk_context *ctx) {
-    region_of(ctx)->coroutine = duk.get_context(ctx, 0);
+    library_region(ctx)->coroutine = duk.get_context(ctx, 0);
     duk.push_heap_stash(ctx);
     duk.dup(ctx, 0);
     duk.put_prop_index(ctx, -2, STASHED_COROUTINE);
@@ -110,7 +104,7 @@ static duk_ret native_coroutine(duk_context *ctx) {
 
 /* host.entries(f, g, …): the functions that step_call reaches by number. Kept alive by the stash. */
 static duk_ret native_entries(duk_context *ctx) {
-    arena *region = region_of(ctx);
+    arena *region = library_region(ctx);
     int n = duk.get_top(ctx);
     duk.push_heap_stash(ctx);
     for (int i = 0; i < n && i < ENTRIES; i++) {
@@ -137,7 +131,7 @@ static duk_ret protected_setup(duk_context *ctx, void *udata) {
     duk.put_prop_string(ctx, -2, "entries");
     duk.push_c_function(ctx, native_coroutine, 1);
     duk.put_prop_string(ctx, -2, "coroutine");
-    library_begin(ctx, region_of(ctx));
+    library_begin(ctx, library_region(ctx));
     duk.put_global_string(ctx, "host");
     return 0;
 }
@@ -206,7 +200,7 @@ static duk_ret protected_describe(duk_context *ctx, void *udata) {
     duk_host *host = udata;
     duk_frame *frame = host_frame(host);
     Py_CLEAR(frame->result);
-    value_begin(frame, region_of(ctx)->cap);
+    value_begin(frame, library_region(ctx)->cap);
     frame->result = PyTuple_New(6);
     if (!frame->result) { PyErr_Clear(); return 0; }
     for (int i = 0; i < 6; i++) PyTuple_SET_ITEM(frame->result, i, Py_NewRef(Py_None));
