@@ -27,8 +27,8 @@ cdef enum:
 
 
 cdef class Client:
+    cdef readonly ClientMachine machine
     cdef ReplyParser _parser
-    cdef ClientMachine _machine
     cdef Py_ssize_t _line_bytes
     cdef bytearray _expected            # what each reply that is to come answers (ASKED_...)
     cdef Py_ssize_t _answered           # how many at the front of _expected have been
@@ -48,6 +48,14 @@ cdef class Client:
     cdef readonly dict extensions
     cdef readonly str failed
 
+    cpdef bytes command(self, bytes verb, bytes args=*)
+    cpdef begin_message(self)
+    cpdef bytes end_message(self)
+    cpdef feed(self, bytes data)
+    cpdef bytes take_output(self)
+    cpdef eof(self)
+    cpdef Reply next_reply(self)
+    cpdef Py_ssize_t awaited(self) except -1
     cdef int _need_quiet(self) except -1
     cdef int _need_nothing_half(self) except -1
     cdef int _need_offer(self, bytes keyword) except -1
@@ -58,7 +66,6 @@ cdef class Client:
     cdef int _expect_end(self) except -1
     cdef int _forget(self) except -1
     cdef int _discard(self) except -1
-    cdef Py_ssize_t _outstanding(self) except -1
     cdef int _fail(self, str reason) except -1
     cdef int _parse(self) except -1
     cdef int _check(self) except -1

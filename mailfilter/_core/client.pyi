@@ -1,3 +1,4 @@
+from mailfilter._core.fsm import ClientMachine
 from mailfilter._core.reply import Reply
 
 class ClientError(Exception):
@@ -6,6 +7,9 @@ class ClientError(Exception):
 
 class Client:
     def __init__(self, line_bytes: int = 4096, lmtp: bool = False) -> None: ...
+    @property
+    def machine(self) -> ClientMachine: ...
+    def awaited(self) -> int: ...
     @property
     def failed(self) -> str | None: ...
     @property

@@ -31,7 +31,7 @@ from mailfilter._core.fsm cimport (
     NH_AUTH, NH_CHALLENGE, NH_CHUNKS, NH_CLOSED, NH_DATA, NH_FINAL, NH_GREETING, NH_MAIL, NH_RCPT, NH_READY,
     NH_SENDING, NH_STARTTLS, NH_TLS, NH_XCLIENT, NI_ANSWERED, NI_AUTH, NI_CHALLENGE, NI_CHUNK, NI_CLOSE, NI_DATA, NI_DONE, NI_END,
     NI_GO, NI_GREETED, NI_HELLO, NI_MAIL, NI_NO_GO, NI_RCPT, NI_REFUSED, NI_SECURE, NI_STARTTLS, NI_XCLIENT, ClientMachine)
-from mailfilter._core.outgoing cimport is_base64, is_one_line, tightened
+from mailfilter._core.outgoing cimport command_line, is_base64, tightened
 from mailfilter._core.reply cimport Reply, ReplyParser, reply_extensions
 
 from mailfilter._core.fsm import CLIENT_STATE_NAMES
@@ -74,6 +74,7 @@ class ClientError(Exception):
 @cython.final
 cdef class Client:
     """One connection to a next hop. The first reply is its greeting.
+    machine, awaited(): the same as the properties `state` and `outstanding`, as a load and a call of C.
 
     line_bytes: the longest line of a reply, and of a command, in octets. lmtp: whether the next hop speaks LMTP, and
         answers a message once for each recipient that it accepted (RFC 2033 §4.2).
@@ -89,7 +90,7 @@ cdef class Client:
         self.lmtp = lmtp
         self.extensions = {}
         self._parser = ReplyParser(line_bytes)
-        self._machine = ClientMachine.__new__(ClientMachine)
+        self.machine = ClientMachine.__new__(ClientMachine)
         self._expected = bytearray((ASKED_GREETING,))
         self._replies = []
         self._held = []
@@ -98,32 +99,32 @@ cdef class Client:
     @property
     def state(self):
         """NH_..., where the dialogue is as far as the replies tell."""
-        return self._machine.state
+        return self.machine.state
 
     @property
     def state_name(self):
-        return CLIENT_STATE_NAMES[self._machine.state]
+        return CLIENT_STATE_NAMES[self.machine.state]
 
     @property
     def outstanding(self):
         """How many replies are still to come, the greeting included; those that will be discarded, too."""
-        return self._outstanding()
+        return self.awaited()
 
     @property
     def in_message(self):
         """Whether 354 has come and the reply to the message has not: what is written now is message text. The same
         after the last chunk."""
-        return self._machine.state == NH_SENDING or self._machine.state == NH_FINAL
+        return self.machine.state == NH_SENDING or self.machine.state == NH_FINAL
 
     @property
     def pristine(self):
         """Whether another transaction, of anybody, could follow: nothing is open, awaited, half received or broken,
         and nobody was authenticated or announced by XCLIENT."""
-        return (self.failed is None and self._machine.state == NH_READY and self._outstanding() == 0
+        return (self.failed is None and self.machine.state == NH_READY and self.awaited() == 0
                 and self._parser.count() == 0 and not self._quitting and not self.authenticated
                 and not self._impersonating and self._taken == len(self._replies))
 
-    def command(self, bytes verb not None, bytes args=None):
+    cpdef bytes command(self, bytes verb, bytes args=None):
         """The command as bytes to write; its reply is now expected. b"" where it must wait for the replies before it:
         then take_output() gives it later.
 
@@ -134,26 +135,28 @@ cdef class Client:
         ValueError: CR, LF or NUL, an empty verb or one that begins with a blank, or a line over line_bytes (AUTH: over
         12288). ClientError: not now, or not with this next hop.
         """
-        cdef bytes line = verb if args is None else verb + b" " + args
-        cdef bytes name
+        cdef bytes line, name = verb
+        cdef object known
         cdef int asked
-        if not is_one_line(line) or not line.split(None, 1):
+        line = command_line(verb, args)
+        if line is None:
             raise ValueError("a command is one line of text")
-        name = verb.upper()
-        if name not in ASKED:
+        known = ASKED.get(verb)
+        if known is None:       # written otherwise, with its arguments in it, or another one
             name = line.split(None, 1)[0].upper()
-        asked = ASKED.get(name, ASKED_OTHER)
-        if len(line) + 2 > (AUTH_LINE_BYTES if asked == ASKED_AUTH else self._line_bytes):
+            known = ASKED.get(name, ASKED_OTHER)
+        asked = known
+        if len(line) > (AUTH_LINE_BYTES if asked == ASKED_AUTH else self._line_bytes):
             raise ValueError(f"command of more than {AUTH_LINE_BYTES if asked == ASKED_AUTH else self._line_bytes} octets")
         self._need_quiet()
-        if name in ELSEWHERE:
+        if asked == ASKED_OTHER and name in ELSEWHERE:
             raise ClientError(f"{name.decode('ascii')} cannot be sent as a command")
         if self._reset_needed and asked not in (ASKED_MAIL, ASKED_RSET, ASKED_QUIT, ASKED_EHLO, ASKED_HELO):
             raise ClientError("RSET, QUIT, HELO, EHLO or MAIL must come first after a fault")
-        if self._machine.state == NH_CHUNKS and not self._reset_needed and asked not in (
+        if self.machine.state == NH_CHUNKS and not self._reset_needed and asked not in (
                 ASKED_RSET, ASKED_QUIT, ASKED_EHLO, ASKED_HELO):
             raise ClientError("a message is being sent")
-        if name in EXTENSION_OF:
+        if asked >= ASKED_OTHER and name in EXTENSION_OF:
             self._need_offer(EXTENSION_OF[name])
         if asked == ASKED_AUTH or asked == ASKED_XCLIENT:
             self._need_alone(name)
@@ -172,16 +175,16 @@ cdef class Client:
             self._chunked = False
             self._prdr = b"PRDR" in self.extensions and b" PRDR" in line.upper()
         elif asked == ASKED_DATA:
-            self._machine.step(NI_DATA)
+            self.machine.step(NI_DATA)
         elif asked == ASKED_QUIT:
             self._quitting = True
         elif asked == ASKED_AUTH:
-            self._machine.step(NI_AUTH)
+            self.machine.step(NI_AUTH)
         elif asked == ASKED_XCLIENT:
-            self._machine.step(NI_XCLIENT)
-        if asked == ASKED_XCLIENT or name == b"XFORWARD":
+            self.machine.step(NI_XCLIENT)
+        if asked == ASKED_XCLIENT or asked == ASKED_OTHER and name == b"XFORWARD":
             self._impersonating = True
-        self._send(line + b"\r\n", asked)
+        self._send(line, asked)
         return self.take_output()
 
     def starttls(self):
@@ -190,15 +193,15 @@ cdef class Client:
         self._need_quiet()
         self._need_offer(b"STARTTLS")
         self._need_alone(b"STARTTLS")
-        self._machine.step(NI_STARTTLS)
+        self.machine.step(NI_STARTTLS)
         self._send(b"STARTTLS\r\n", ASKED_STARTTLS)
         return self.take_output()
 
     def tls_started(self):
         """TLS is there. What the next hop has said before counts no more (RFC 3207 §4.2): say EHLO again."""
-        if self._machine.state != NH_TLS:
+        if self.machine.state != NH_TLS:
             raise ClientError("the next hop does not wait for TLS")
-        self._machine.step(NI_ANSWERED)
+        self.machine.step(NI_ANSWERED)
         self._forget()
 
     def auth_line(self, bytes line not None):
@@ -210,31 +213,31 @@ cdef class Client:
             raise ValueError("the answer to a challenge is one line of base64")
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
-        if self._machine.state != NH_CHALLENGE:
+        if self.machine.state != NH_CHALLENGE:
             raise ClientError("the next hop does not wait for an answer to a challenge")
         self._need_nothing_half()
-        self._machine.step(NI_AUTH)
+        self.machine.step(NI_AUTH)
         self._send(line + b"\r\n", ASKED_AUTH)
         return self.take_output()
 
-    def begin_message(self):
+    cpdef begin_message(self):
         """The caller begins to write the message (dot-stuffed, its last line ended). ClientError: there was no 354."""
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
-        if self._machine.state != NH_SENDING or self._begun:
+        if self.machine.state != NH_SENDING or self._begun:
             raise ClientError("the next hop does not wait for a message")
         self._begun = True
         self._chunked = False
 
-    def end_message(self):
+    cpdef bytes end_message(self):
         """What ends the message, to be written behind it; its reply is now expected, or with LMTP one for each accepted
         recipient. ClientError: none was begun."""
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
-        if self._machine.state != NH_SENDING or not self._begun:
+        if self.machine.state != NH_SENDING or not self._begun:
             raise ClientError("no message is being sent")
         self._begun = False
-        self._machine.step(NI_END)
+        self.machine.step(NI_END)
         self._expect_end()
         return b".\r\n"
 
@@ -252,13 +255,13 @@ cdef class Client:
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
         self._need_offer(b"CHUNKING")
-        if self._quitting or self._reset_needed or self._machine.state != NH_RCPT and self._machine.state != NH_CHUNKS:
+        if self._quitting or self._reset_needed or self.machine.state != NH_RCPT and self.machine.state != NH_CHUNKS:
             raise ClientError("no chunk of a message can be sent")
         if not self._may_chunk():
             raise ClientError("a reply must come before the next chunk")
         self._need_nothing_half()
         self._chunked = True
-        self._machine.step(NI_END if last else NI_CHUNK)
+        self.machine.step(NI_END if last else NI_CHUNK)
         if last:
             self._expect_end()
         else:
@@ -271,18 +274,18 @@ cdef class Client:
         without PIPELINING (and with LMTP) the one to the chunk before has come."""
         return (self.failed is None and not self._reset_needed and not self._quitting and self._may_chunk()
                 and b"CHUNKING" in self.extensions
-                and (self._machine.state == NH_RCPT or self._machine.state == NH_CHUNKS))
+                and (self.machine.state == NH_RCPT or self.machine.state == NH_CHUNKS))
 
-    def feed(self, bytes data not None):
+    cpdef feed(self, bytes data):
         """Take what has arrived. Ignored once the connection is closed or failed."""
-        if self.failed is None and self._machine.state != NH_CLOSED:
-            if self._machine.state == NH_TLS:
+        if self.failed is None and self.machine.state != NH_CLOSED:
+            if self.machine.state == NH_TLS:
                 self._fail("protocol error: octets without TLS behind the reply to STARTTLS")
                 return
             self._parser.feed(data)
             self._parse()
 
-    def take_output(self):
+    cpdef bytes take_output(self):
         """What is to be written now; b"" if nothing."""
         cdef bytes output
         if not self._output:
@@ -291,12 +294,12 @@ cdef class Client:
         self._output = []
         return output
 
-    def eof(self):
+    cpdef eof(self):
         """The next hop sends nothing more. A reply without its end is dropped."""
-        if self._machine.state != NH_CLOSED:
+        if self.machine.state != NH_CLOSED:
             self._fail("closed")
 
-    def next_reply(self):
+    cpdef Reply next_reply(self):
         """The next Reply, or None. Replies that came before a failure are still given."""
         cdef Reply reply
         if self._taken == len(self._replies):
@@ -315,10 +318,10 @@ cdef class Client:
         EHLO only those, MAIL (which then has RSET in front) and QUIT (which then waits for nothing) may be sent. Inside a message, when DATA waits for its reply, or between
         STARTTLS, AUTH or XCLIENT and their end, the connection fails: it must be dropped.
         """
-        if self._machine.state == NH_CLOSED:
+        if self.machine.state == NH_CLOSED:
             return
-        if self._machine.state == NH_DATA or self._machine.state >= NH_AUTH or self.in_message:
-            self._fail("message abandoned" if self._machine.state < NH_AUTH else "exchange abandoned")
+        if self.machine.state == NH_DATA or self.machine.state >= NH_AUTH or self.in_message:
+            self._fail("message abandoned" if self.machine.state < NH_AUTH else "exchange abandoned")
             return
         self._replies = []
         self._taken = 0
@@ -334,18 +337,18 @@ cdef class Client:
         """ClientError when no command can be sent in this state."""
         if self.failed is not None:
             raise ClientError(f"connection lost: {self.failed}")
-        reason = SILENT.get(self._machine.state)
+        reason = SILENT.get(self.machine.state)
         if reason is not None:
             raise ClientError(reason)
         if self._quitting:
             raise ClientError("QUIT was sent")
-        if self._outstanding() >= MOST_OUTSTANDING:
+        if self.awaited() >= MOST_OUTSTANDING:
             raise ClientError("too many commands without a reply")
         return self._need_nothing_half()
 
     cdef int _need_nothing_half(self) except -1:
         """Half a reply that nobody asked for would be taken for the answer to what is sent next."""
-        if self._outstanding() == 0 and self._parser.count() > 0:
+        if self.awaited() == 0 and self._parser.count() > 0:
             self._fail("protocol error: unsolicited reply")
             raise ClientError(f"connection lost: {self.failed}")
         return 0
@@ -357,13 +360,13 @@ cdef class Client:
 
     cdef int _need_alone(self, bytes name) except -1:
         """What changes the meaning of all that follows is sent between transactions, when nothing is awaited."""
-        if self._outstanding() or self._reset_needed or self._machine.state != NH_READY:
+        if self.awaited() or self._reset_needed or self.machine.state != NH_READY:
             raise ClientError(f"{name.decode('ascii')} is possible between transactions only")
         return 0
 
     cdef bint _may_chunk(self) except -1:
         cdef Py_ssize_t i
-        if self._outstanding() == 0:
+        if self.awaited() == 0:
             return True
         if self.lmtp or b"PIPELINING" not in self.extensions:
             return False
@@ -416,13 +419,13 @@ cdef class Client:
             self._expected[i] |= DISCARD
         return 0
 
-    cdef Py_ssize_t _outstanding(self) except -1:
+    cpdef Py_ssize_t awaited(self) except -1:
         return len(self._expected) - self._answered
 
     cdef int _fail(self, str reason) except -1:
         if self.failed is None:
             self.failed = reason
-        self._machine.step(NI_CLOSE)
+        self.machine.step(NI_CLOSE)
         self._expected = bytearray()
         self._answered = 0
         self._held = []
@@ -433,7 +436,7 @@ cdef class Client:
     cdef int _parse(self) except -1:
         """Match every whole reply with what it answers."""
         cdef Reply reply
-        while self._machine.state != NH_CLOSED:
+        while self.machine.state != NH_CLOSED:
             reply = self._parser.next()
             if reply is None:
                 if self._parser.error is not None:
@@ -450,16 +453,16 @@ cdef class Client:
         """Debug builds: where a reply is all that leads on, one is awaited."""
         cdef dict awaited = {NH_DATA: ASKED_DATA, NH_FINAL: ASKED_FINAL, NH_AUTH: ASKED_AUTH, NH_STARTTLS: ASKED_STARTTLS,
                              NH_XCLIENT: ASKED_XCLIENT}
-        if self._machine.state in awaited and awaited[self._machine.state] not in self._expected[self._answered:]:
+        if self.machine.state in awaited and awaited[self.machine.state] not in self._expected[self._answered:]:
             raise AssertionError(f"{self.state_name} without a reply to come")
-        if len(self._held) > self._outstanding():
+        if len(self._held) > self.awaited():
             raise AssertionError("more commands wait than replies are to come")
         return 0
 
     cdef int _answer(self, Reply reply) except -1:
         cdef int asked
         cdef bint discarded
-        if self._outstanding() == len(self._held):
+        if self.awaited() == len(self._held):
             if reply.code == 421:
                 self._replies.append(reply)
             self._fail(_shown(reply) if reply.code == 421 else f"protocol error: unsolicited reply {_shown(reply)}")
@@ -493,7 +496,7 @@ cdef class Client:
     cdef int _answer_command(self, Reply reply, int asked) except -1:
         cdef bint good = reply.code < 300
         if asked == ASKED_GREETING:
-            self._machine.step(NI_GREETED)
+            self.machine.step(NI_GREETED)
         elif asked == ASKED_EHLO or asked == ASKED_HELO:
             if good:
                 self.extensions = reply_extensions(reply) if asked == ASKED_EHLO else {}
@@ -507,14 +510,14 @@ cdef class Client:
         elif asked == ASKED_MAIL:
             if good:
                 self.recipients = 0
-                self._machine.step(NI_MAIL)
+                self.machine.step(NI_MAIL)
         elif asked == ASKED_RCPT:
             if good:
                 self.recipients += 1
-                self._machine.step(NI_RCPT)
+                self.machine.step(NI_RCPT)
         elif asked == ASKED_DATA:
             if reply.code == 354:
-                self._machine.step(NI_GO)
+                self.machine.step(NI_GO)
                 if self.lmtp and self.recipients == 0:
                     # RFC 2033 §4.2 forbids it, and how many replies would follow the message cannot be known.
                     self._fail(f"protocol error: {_shown(reply)} to DATA without a recipient")
@@ -522,19 +525,19 @@ cdef class Client:
                 # Neither "go on" nor a refusal: what it expects next cannot be known.
                 self._fail(f"protocol error: {_shown(reply)} to DATA")
             else:
-                self._machine.step(NI_NO_GO)
+                self.machine.step(NI_NO_GO)
         elif asked == ASKED_AUTO_RSET:
             if not good:
                 self._fail(f"protocol error: {_shown(reply)} to RSET")
             else:
                 self._reset()
         elif asked == ASKED_QUIT:
-            self._machine.step(NI_CLOSE)
+            self.machine.step(NI_CLOSE)
         return 0
 
     cdef int _reset(self) except -1:
         self.recipients = 0
-        self._machine.step(NI_HELLO)
+        self.machine.step(NI_HELLO)
         return 0
 
     cdef int _answer_message(self, Reply reply, int asked) except -1:
@@ -556,7 +559,7 @@ cdef class Client:
             if self._chunked and reply.code >= 400 and not self.lmtp:
                 self._refused()
             else:
-                self._machine.step(NI_DONE)
+                self.machine.step(NI_DONE)
             self._chunked = False
             self.recipients = 0
         return 0
@@ -566,26 +569,26 @@ cdef class Client:
         self._discard()
         self._chunked = False
         self._reset_needed = True
-        self._machine.step(NI_REFUSED)
+        self.machine.step(NI_REFUSED)
         return 0
 
     cdef int _answer_exchange(self, Reply reply, int asked) except -1:
         """A reply to AUTH (or to an answer to a challenge), to STARTTLS, to XCLIENT."""
         if asked == ASKED_AUTH and reply.code == 334:
-            self._machine.step(NI_CHALLENGE)
+            self.machine.step(NI_CHALLENGE)
         elif 300 <= reply.code < 400 or asked == ASKED_STARTTLS and reply.code < 300 and reply.code != 220:
             name = "AUTH" if asked == ASKED_AUTH else "STARTTLS" if asked == ASKED_STARTTLS else "XCLIENT"
             self._fail(f"protocol error: {_shown(reply)} to {name}")
         elif reply.code >= 400:
-            self._machine.step(NI_ANSWERED)
+            self.machine.step(NI_ANSWERED)
         elif asked == ASKED_AUTH:
             self.authenticated = True
-            self._machine.step(NI_ANSWERED)
+            self.machine.step(NI_ANSWERED)
         elif asked == ASKED_XCLIENT:
-            self._machine.step(NI_ANSWERED)
+            self.machine.step(NI_ANSWERED)
             self._forget()
         else:
-            self._machine.step(NI_SECURE)
+            self.machine.step(NI_SECURE)
             if self._parser.count() > 0:
                 self._fail("protocol error: octets without TLS behind the reply to STARTTLS")
         return 0

@@ -12,6 +12,7 @@ from mailfilter._core.span cimport Span
 
 
 cdef class Dialogue:
+    cdef readonly ServerMachine machine
     cdef readonly Limits limits
     cdef readonly bytes hostname
     cdef readonly bytes hello
@@ -22,7 +23,6 @@ cdef class Dialogue:
     cdef readonly Py_ssize_t chunks
     cdef LineBuffer _in
     cdef WriteBuffer _out
-    cdef ServerMachine _machine
     cdef Extensions _extensions         # announced to this client
     cdef frozenset _offered             # what the shell can do
     cdef bint _auth_without_tls
@@ -47,6 +47,7 @@ cdef class Dialogue:
     cdef bint _lost                     # the client went away before the end of the message
     cdef Reply _deferred                # the refusal that goes out at the next step
 
+    cpdef Py_ssize_t unread(self)
     cdef Event _unreadable(self, Reply reply, Span line)
     cdef bint _early(self) noexcept
     cdef Event _ask(self, int kind, bytes text)

@@ -25,23 +25,27 @@ cdef tuple CLOSING = (R_BARE_LF, R_BAD_CHUNK, R_EARLY_DATA)
 
 
 cdef class Dialogue:
-    """The base of Session."""
+    """The base of Session.
+
+    machine: where the dialogue is (`state`), and its `transaction`. Who is compiled asks it and unread(), which are calls
+    and loads of C; the properties below say the same, and cost a look-up each.
+    """
 
     # -- what a caller may ask ------------------------------------------------------------------------------------
 
     @property
     def state(self):
         """ST_..., where the dialogue is."""
-        return self._machine.state
+        return self.machine.state
 
     @property
     def state_name(self):
-        return STATE_NAMES[self._machine.state]
+        return STATE_NAMES[self.machine.state]
 
     @property
     def transaction(self):
         """The running Transaction, or None."""
-        return self._machine.transaction
+        return self.machine.transaction
 
     @property
     def announced(self):
@@ -61,11 +65,15 @@ cdef class Dialogue:
     @property
     def closed(self):
         """Whether the connection is to be closed once the output is written."""
-        return self._machine.state == ST_CLOSED
+        return self.machine.state == ST_CLOSED
 
     @property
     def buffered(self):
         """Bytes of input that are not yet used."""
+        return self._in.count()
+
+    cpdef Py_ssize_t unread(self):
+        """The same as `buffered`."""
         return self._in.count()
 
     @property
@@ -111,8 +119,8 @@ cdef class Dialogue:
     cdef int _close(self) except -1:
         self._asking = 0
         self._path = None
-        if self._machine.state != ST_CLOSED:
-            self._machine.step(IN_CLOSE)
+        if self.machine.state != ST_CLOSED:
+            self.machine.step(IN_CLOSE)
         return 0
 
     # -- messages -------------------------------------------------------------------------------------------------
@@ -128,11 +136,11 @@ cdef class Dialogue:
         """BDAT (RFC 3030). Whatever becomes of it, its octets are never taken for commands."""
         if not chunk_parse(argument, &self._chunk_bytes, &self._chunk_last):
             return self._reject(R_BAD_CHUNK, line, True)
-        if b"CHUNKING" not in self._extensions.announced or not self._machine.allows(CMD_BDAT):
+        if b"CHUNKING" not in self._extensions.announced or not self.machine.allows(CMD_BDAT):
             self._refused = span_bytes(line)
             return None
-        if self._machine.state == ST_CHUNKS:
-            self._machine.step(CMD_BDAT)
+        if self.machine.state == ST_CHUNKS:
+            self.machine.step(CMD_BDAT)
             self._reception.chunk(self._chunk_bytes, self._chunk_last)
             self.chunks += 1
             return None
@@ -142,9 +150,9 @@ cdef class Dialogue:
     cdef int _begin_chunks(self, Reply verdict) except -1:
         """The first BDAT was answered; verdict: why the message is refused, which is said behind the chunk. The
         transaction ends then, so that a later chunk cannot pass for a message."""
-        self._machine.step(CMD_BDAT)
+        self.machine.step(CMD_BDAT)
         self._begin()
-        self._reception.begin_chunks(self._extensions.size_limit, self._machine.transaction.binary)
+        self._reception.begin_chunks(self._extensions.size_limit, self.machine.transaction.binary)
         self._reception.verdict = verdict
         self._reception.chunk(self._chunk_bytes, self._chunk_last)
         return 0
@@ -169,7 +177,7 @@ cdef class Dialogue:
     cdef Event _give_up(self, Span line):
         """The client leaves a message between two chunks, by this command; it is carried out at the next step."""
         self._again = span_bytes(line)
-        self._machine.step(IN_MESSAGE)
+        self.machine.step(IN_MESSAGE)
         return self._discarded(None)
 
     cdef Event _receive(self):
@@ -188,7 +196,7 @@ cdef class Dialogue:
                 if self._deferred is not None:
                     return self._discarded(self._deferred)
                 reply_write(self._out, 250, [b"2.0.0 %d octets received" % self._chunk_bytes], None)
-                self._machine.step(IN_CHUNK)
+                self.machine.step(IN_CHUNK)
                 return None
             if not self._reception.finished:
                 if not self._eof:

@@ -3,8 +3,8 @@
 
 Must not know: states, replies, which command is possible.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memchr
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcpy
 
 cdef extern from *:
     const char* MAILFILTER_ABI_STAMP
@@ -12,14 +12,36 @@ cdef extern from *:
 _abi_stamp = (<bytes> MAILFILTER_ABI_STAMP).decode("ascii")
 
 
-cdef bint is_one_line(bytes line) noexcept:
-    """Whether this is one line of text that begins with a verb: no CR, LF or NUL, and something but blanks."""
-    cdef const char* ptr = PyBytes_AS_STRING(line)
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(line)
-    if (memchr(ptr, b'\r', length) != NULL or memchr(ptr, b'\n', length) != NULL
-            or memchr(ptr, b'\0', length) != NULL):
-        return False
-    return length > 0 and ptr[0] != b' ' and ptr[0] != b'\t'
+cdef bytes command_line(bytes verb, bytes args):
+    """The verb, and behind a blank the arguments unless they are None, as a line with its CR LF. None where that would not
+    be one line of text that begins with a verb: there is CR, LF or NUL in it, or white space or nothing at its beginning."""
+    cdef Py_ssize_t first, length
+    cdef bytes line
+    cdef char* to
+    if verb is None:
+        raise TypeError("a command is bytes")
+    first = PyBytes_GET_SIZE(verb)
+    if first == 0 or PyBytes_AS_STRING(verb)[0] in b" \t\v\f" or _breaks(verb) or args is not None and _breaks(args):
+        return None
+    # In one piece: joining them one after the other makes as many texts.
+    length = first + 2 if args is None else first + 1 + PyBytes_GET_SIZE(args) + 2
+    line = PyBytes_FromStringAndSize(NULL, length)
+    to = PyBytes_AS_STRING(line)
+    memcpy(to, PyBytes_AS_STRING(verb), first)
+    if args is not None:
+        to[first] = b' '
+        memcpy(to + first + 1, PyBytes_AS_STRING(args), PyBytes_GET_SIZE(args))
+    to[length - 2] = b'\r'
+    to[length - 1] = b'\n'
+    return line
+
+
+cdef bint _breaks(bytes text) noexcept:
+    """Whether this is not the text of one line: there is CR, LF or NUL in it."""
+    cdef const char* ptr = PyBytes_AS_STRING(text)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(text)
+    return (memchr(ptr, b'\r', length) != NULL or memchr(ptr, b'\n', length) != NULL
+            or memchr(ptr, b'\0', length) != NULL)
 
 
 cdef bint is_base64(bytes line) noexcept:

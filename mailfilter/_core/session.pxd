@@ -7,7 +7,13 @@ from mailfilter._core.span cimport Span
 
 
 cdef class Session(Dialogue):
+    cpdef feed(self, bytes data)
+    cpdef eof(self)
+    cpdef bytes take_output(self)
     cpdef Event next_event(self)
+    cpdef reply(self, int code, lines, bint close=*, bytes identity=*)
+    cpdef reply_default(self)
+    cpdef refuse(self, int code, lines)
     cdef Event _step(self)
     cdef int _check(self, Event event) except -1
     cdef Event _command(self, Span line)

@@ -27,7 +27,7 @@ from mailfilter._core.event import EV_XCLIENT as EV_XCLIENT
 from mailfilter._core.event import EV_XFORWARD as EV_XFORWARD
 from mailfilter._core.event import EVENT_NAMES as EVENT_NAMES
 from mailfilter._core.event import Event as Event
-from mailfilter._core.fsm import Transaction
+from mailfilter._core.fsm import ServerMachine, Transaction
 from mailfilter._core.limits import Limits as Limits
 from mailfilter._core.reply import Reply
 
@@ -38,6 +38,9 @@ class Session:
         self, limits: Limits | None = None, line_ends: Literal["reject", "normalise"] = "reject",
         hostname: bytes = b"localhost", early_data: Literal["refuse", "take"] = "refuse", auth_without_tls: bool = False,
     ) -> None: ...
+    @property
+    def machine(self) -> ServerMachine: ...
+    def unread(self) -> int: ...
     @property
     def limits(self) -> Limits: ...
     @property

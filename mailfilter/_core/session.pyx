@@ -95,7 +95,7 @@ cdef class Session(Dialogue):
         self._line_ends = line_ends
         self._in = LineBuffer(self.limits.line_bytes, line_ends_code(line_ends))
         self._out = WriteBuffer.__new__(WriteBuffer)
-        self._machine = ServerMachine.__new__(ServerMachine)
+        self.machine = ServerMachine.__new__(ServerMachine)
 
     def set_limits(self, Limits limits not None):
         """Use other limits from now on; line_bytes stays, a message that is being received keeps its own, and what SIZE
@@ -120,27 +120,27 @@ cdef class Session(Dialogue):
         """TLS is there, before the greeting (implicit TLS) or after the 220 to STARTTLS. What the client said before
         counts no more (RFC 3207 §4.2): it is not greeted by name, not authenticated, and nothing is buffered.
         RuntimeError: nobody has asked for TLS."""
-        if self._machine.state != ST_TLS and (self._machine.state != ST_CONNECT or self._asking):
+        if self.machine.state != ST_TLS and (self.machine.state != ST_CONNECT or self._asking):
             raise RuntimeError(f"TLS cannot start in {self.state_name}")
         self._in.clear()
-        self._machine.step(IN_TLS)
+        self.machine.step(IN_TLS)
         self.tls = True
         self._forget()
 
-    def feed(self, bytes data not None):
+    cpdef feed(self, bytes data):
         """Take what has arrived. Ignored once the session is closed, and from the 220 to STARTTLS to tls_started():
         whatever comes in clear text behind STARTTLS counts for nothing (CVE-2011-0411)."""
         if self._eof:
             raise RuntimeError("input after eof()")
-        if self._machine.state < ST_TLS:
+        if self.machine.state < ST_TLS:
             self._in.feed(data)
 
-    def eof(self):
+    cpdef eof(self):
         """The client sends nothing more. Whole commands that are buffered are still carried out, a line
         without its end is not; a message without its end is discarded."""
         self._eof = True
 
-    def take_output(self):
+    cpdef bytes take_output(self):
         """What is to be written to the client now; b"" if nothing."""
         return self._out.take()
 
@@ -156,9 +156,9 @@ cdef class Session(Dialogue):
 
     cdef int _check(self, Event event) except -1:
         """Debug builds, after each event: what must hold whatever the peer does."""
-        cdef int state = self._machine.state
-        if (self._machine.transaction is not None) != (ST_MAIL <= state <= ST_DATA):
-            raise AssertionError(f"transaction is {self._machine.transaction} in {self.state_name}")
+        cdef int state = self.machine.state
+        if (self.machine.transaction is not None) != (ST_MAIL <= state <= ST_DATA):
+            raise AssertionError(f"transaction is {self.machine.transaction} in {self.state_name}")
         if (self._asking != 0) != (event is not None and event.kind <= EV_MESSAGE):
             raise AssertionError(f"{event} while {self._asking} is asked")
         if self._receiving != (state == ST_CHUNKS) and state != ST_DATA and state != ST_CLOSED:
@@ -168,7 +168,7 @@ cdef class Session(Dialogue):
             self._in.poison()
         return 0
 
-    def reply(self, int code, lines, bint close=False, bytes identity=None):
+    cpdef reply(self, int code, lines, bint close=False, bytes identity=None):
         """Answer the event that asks.
 
         code: 200..599. lines: list of bytes. 2xx and 3xx accept, and change the state as RFC 5321 §4.1.4 says. 421
@@ -222,9 +222,9 @@ cdef class Session(Dialogue):
             if closing or 400 <= code < 500:
                 closing = True
             else:
-                self._machine.step(IN_GREETING if code < 400 else IN_REFUSAL)
+                self.machine.step(IN_GREETING if code < 400 else IN_REFUSAL)
         elif kind == EV_MESSAGE:
-            self._machine.step(IN_MESSAGE)
+            self.machine.step(IN_MESSAGE)
             if code < 300:
                 self.errors = 0
         elif kind == EV_AUTH or kind == EV_AUTH_LINE:
@@ -249,10 +249,10 @@ cdef class Session(Dialogue):
         """
         cdef Py_ssize_t before = self._out._len
         replies = list(replies)
-        if self._asking != EV_MESSAGE or not self._machine.transaction.prdr:
+        if self._asking != EV_MESSAGE or not self.machine.transaction.prdr:
             raise RuntimeError("the client wants no reply for each recipient")
-        if len(replies) != len(self._machine.transaction.recipients):
-            raise ValueError(f"{len(replies)} replies for {len(self._machine.transaction.recipients)} recipients")
+        if len(replies) != len(self.machine.transaction.recipients):
+            raise ValueError(f"{len(replies)} replies for {len(self.machine.transaction.recipients)} recipients")
         try:
             reply_write(self._out, 353, [b"A reply for each recipient follows"], None)
             for each, texts in replies:
@@ -262,7 +262,7 @@ cdef class Session(Dialogue):
             self._out.truncate(before)
             raise
 
-    def reply_default(self):
+    cpdef reply_default(self):
         """Answer the event that asks with the reply that its verb's row has, for when nobody has an opinion.
 
         It accepts envelopes and refuses every message for now (451): a silent policy loses no mail.
@@ -282,27 +282,27 @@ cdef class Session(Dialogue):
         """End the transaction as an accepted RSET does, without a reply: for when RSET could not be carried out, and
         the client goes on as if it was (RFC 5321 §4.1.1.5 knows no refusal). Nothing if there is none. RuntimeError:
         its message is being received or waits for its reply."""
-        if self._receiving or self._machine.state == ST_DATA:
+        if self._receiving or self.machine.state == ST_DATA:
             raise RuntimeError("the message of this transaction is not answered yet")
-        if self._machine.transaction is not None:
-            self._machine.step(CMD_RSET)
+        if self.machine.transaction is not None:
+            self.machine.step(CMD_RSET)
 
     def abort_message(self, int code, lines):
         """Refuse the message that is being received: the rest is read to its true end and dropped, then this reply
         goes out (EV_DISCARDED tells). RuntimeError: no message is being received; ValueError: the code accepts."""
-        if not self._receiving or self._machine.state != ST_DATA:
+        if not self._receiving or self.machine.state != ST_DATA:
             raise RuntimeError("no message is being received")
         if not 400 <= code <= 599:
             raise ValueError(f"a message cannot be aborted with {code}")
         self._reception.verdict = Reply(code, lines)
 
-    def refuse(self, int code, lines):
+    cpdef refuse(self, int code, lines):
         """Say this and close, whatever goes on (a timeout, a shutdown): legal anywhere, nothing if already closed.
 
         An event that asks needs no reply any more. A message that was being received gives EV_DISCARDED.
         """
         cdef Reply reply
-        if self._machine.state == ST_CLOSED:
+        if self.machine.state == ST_CLOSED:
             return
         reply = Reply(code, lines)
         self._say(reply)
@@ -323,13 +323,13 @@ cdef class Session(Dialogue):
         if self._deferred is not None:
             reply = self._deferred
             self._deferred = None
-            if self._machine.state != ST_CLOSED:
+            if self.machine.state != ST_CLOSED:
                 self._say(reply)
-                self._machine.step(IN_MESSAGE)
+                self.machine.step(IN_MESSAGE)
                 if reply.code == 421:
                     self._close()
         while True:
-            state = self._machine.state
+            state = self.machine.state
             if state >= ST_CHUNKS:
                 if state == ST_CLOSED:
                     if self._receiving:
@@ -341,7 +341,7 @@ cdef class Session(Dialogue):
                     return event_new(EV_CLOSED, b"")
                 if state == ST_DATA:
                     event = self._receive()
-                    if event is not None or self._machine.state == ST_DATA:
+                    if event is not None or self.machine.state == ST_DATA:
                         return event
                     continue
                 if state == ST_TLS:
@@ -373,7 +373,7 @@ cdef class Session(Dialogue):
                 if not self._eof:
                     return None
                 if state == ST_CHUNKS:
-                    self._machine.step(IN_MESSAGE)
+                    self.machine.step(IN_MESSAGE)
                     return self._discarded(None)
                 self._close()
             elif got == LINE_BARE_LF:
@@ -405,7 +405,7 @@ cdef class Session(Dialogue):
                     verb = CMD_UNKNOWN
                 elif verb == CMD_STARTTLS and self.tls:
                     return self._reject(R_TLS_ACTIVE, line, True)
-        if not self._machine.allows(verb):
+        if not self.machine.allows(verb):
             return self._reject(R_SEQUENCE, line, True)
         kind = verb_row(verb).argument
         flags = verb_row(verb).flags
@@ -417,14 +417,14 @@ cdef class Session(Dialogue):
             if argument.len > 0:
                 return self._reject(R_ARGUMENT_UNEXPECTED, line, True)
             if verb == CMD_DATA:
-                if self._machine.transaction.binary:
+                if self.machine.transaction.binary:
                     return self._reject(R_BINARY_BY_DATA, line, True)
                 self._by_chunks = False
                 if self._early():
                     return self._reject(R_EARLY_DATA, line, True)
         elif kind >= ARG_TEXT and argument.len == 0:
             return self._reject(R_ARGUMENT_MISSING, line, True)
-        if flags & FLAG_ENDS_MESSAGE and self._machine.state == ST_CHUNKS:
+        if flags & FLAG_ENDS_MESSAGE and self.machine.state == ST_CHUNKS:
             return self._give_up(line)
         if kind == ARG_HOST:
             while length < argument.len and argument.ptr[length] != b' ' and argument.ptr[length] != b'\t':
@@ -463,11 +463,11 @@ cdef class Session(Dialogue):
         return event
 
     cdef Event _rcpt(self, Span argument, Span line):
-        cdef object found = recipient_of(argument, self._extensions.announced, self._machine.transaction.utf8)
+        cdef object found = recipient_of(argument, self._extensions.announced, self.machine.transaction.utf8)
         cdef Event event
         if type(found) is Reply:
             return self._reject(found, line, True)
-        if len(self._machine.transaction.recipients) >= self.limits.recipients:
+        if len(self.machine.transaction.recipients) >= self.limits.recipients:
             return self._reject(R_TOO_MANY_RECIPIENTS, line, False)
         self._path = found
         event = self._ask(EV_RCPT, b"")
@@ -512,14 +512,14 @@ cdef class Session(Dialogue):
         """AUTH or a line of its exchange was answered."""
         self._auth_over = None
         if 300 <= code < 400:
-            self._machine.step(IN_CHALLENGE)
+            self.machine.step(IN_CHALLENGE)
         elif code < 300:
-            self._machine.step(CMD_AUTH)
+            self.machine.step(CMD_AUTH)
             self.authenticated = identity
             self._set_line_limit()
         else:
-            if self._machine.state == ST_AUTH:
-                self._machine.step(IN_AUTH_OVER)
+            if self.machine.state == ST_AUTH:
+                self.machine.step(IN_AUTH_OVER)
             if code >= 500:
                 self.errors += 1
         return 0
@@ -542,11 +542,11 @@ cdef class Session(Dialogue):
     cdef int _accepted(self, int kind) except -1:
         """The command was accepted: the next state, and what is remembered of it."""
         if kind == EV_MAIL:
-            self._machine.open(self._path, self._size, self._flags)
+            self.machine.open(self._path, self._size, self._flags)
             return 0
-        self._machine.step(kind - FIRST_COMMAND)
+        self.machine.step(kind - FIRST_COMMAND)
         if kind == EV_RCPT:
-            self._machine.transaction.recipients.append(self._path)
+            self.machine.transaction.recipients.append(self._path)
         elif kind == EV_HELO or kind == EV_EHLO:
             self.hello = self._hello_text
             self.proto = b"SMTP" if kind == EV_HELO else b"ESMTP"

@@ -32,8 +32,9 @@ cdef class NextHop:
     cdef bint _writable
     cdef object _upgraded
     cdef Alarm _alarm
-    cdef tuple _late
-    cdef object _patience
+    cdef str _late
+    cdef double _late_s
+    cdef list _patience
     cdef str _why_closed
 
     cpdef adopt(self, timeouts, log, session_id, debug)

@@ -9,7 +9,6 @@ What of a message is one chunk of BDAT is decided here, too, as it is a matter o
 Compiled: outbound.pxd. Must not know: JavaScript, the client's side, what TLS demands are (net/tls.py), which connections
 are kept (net/pool.py).
 """
-from collections import deque
 from functools import partial
 
 from mailfilter import log as logs
@@ -35,14 +34,12 @@ class NotNow(MailfilterError):
     """A command that is not possible in the present state of the dialogue with the next hop."""
 
 
-# Commands that leave nothing behind which RSET does not take back. After any other, one that only this next hop knows included,
-# a connection is fit for nobody else.
-_HARMLESS = frozenset((b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"QUIT"))
+# Commands that leave nothing behind which RSET does not take back, and the timeout (config.Timeouts) of the reply to each. After
+# any other, one that only this next hop knows included, a connection is fit for nobody else.
+_HARMLESS = {b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data", b"RSET": "reset", b"NOOP": "hello", b"VRFY": "hello",
+             b"EXPN": "hello", b"HELP": "hello", b"QUIT": "quit"}
 _HELLO = frozenset((b"EHLO", b"HELO", b"LHLO"))
-# The timeout that bounds the reply to a command, by its name in config.Timeouts.
-_PATIENCE = {b"HELO": "hello", b"EHLO": "hello", b"LHLO": "hello", b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data",
-             b"RSET": "reset", b"QUIT": "quit"}
-_LATE = {name: metrics.slot("timeouts_total", name) for name in (*_PATIENCE.values(), "greeting", "data_block", "data_end")}
+_LATE = {name: metrics.slot("timeouts_total", name) for name in (*_HARMLESS.values(), "greeting", "data_block", "data_end")}
 _HANDSHAKES = {outcome: metrics.slot("next_hop_tls_total", outcome) for outcome in ("full", "resumed", "failed")}
 _OPENED, _FAILED = (metrics.slot("next_hop_connections_total", outcome) for outcome in ("opened", "failed"))
 _NOT_CONNECTED = metrics.slot("timeouts_total", "connect")
@@ -89,8 +86,9 @@ class NextHop:
         self._writable = True
         self._upgraded = None           # called with (reply, error) when STARTTLS is refused or TLS is there
         self._alarm = None
-        self._late = None               # (the timeout that is running, its seconds)
-        self._patience = deque()        # names of timeouts, one for each reply that is still to come
+        self._late = None               # the timeout that is running, and its seconds
+        self._late_s = 0.0
+        self._patience = []             # names of timeouts, one for each reply that is still to come
         self._why_closed = None
 
     @property
@@ -108,7 +106,7 @@ class NextHop:
     @property
     def in_transaction(self):
         """Whether the next hop has a transaction open, a message that has not ended included."""
-        return NH_MAIL <= self._client.state < NH_FINAL
+        return NH_MAIL <= self._client.machine.state < NH_FINAL
 
     @property
     def extensions(self):
@@ -260,9 +258,11 @@ class NextHop:
         except (ClientError, ValueError) as error:
             raise NotNow(f"{verb.decode('ascii', 'replace')}: {error}") from None
         self.touched = True
-        if verb not in _HARMLESS:
+        patience = _HARMLESS.get(verb)
+        if patience is None:            # written otherwise, or one that leaves something behind
             self._note(verb, arguments)
-        self._patience.append(_PATIENCE.get(verb[:4].upper(), "hello"))
+            patience = _HARMLESS.get(verb[:4].upper(), "hello")
+        self._patience.append(patience)
         if data:
             self._write(data)
 
@@ -292,7 +292,7 @@ class NextHop:
         if reply is not None:
             return reply
         self._need_open()
-        if self._client.outstanding == 0:
+        if self._client.awaited() == 0:
             raise NotNow(f"no reply of {self.name} is to be expected: send a command first")
         self._receiver = done
         self._start_timer(self._patience[0] if self._patience else "data_end" if self._client.in_message else "hello")
@@ -342,7 +342,7 @@ class NextHop:
         reply = self._client.next_reply()
         if reply is not None:
             if self._patience:
-                self._patience.popleft()
+                self._patience.pop(0)
             return reply
         failed = self._client.failed
         if failed is not None and failed.startswith("protocol error") and self._why_closed is None:
@@ -563,11 +563,11 @@ class NextHop:
             sender(error)
 
     def _start_timer(self, name):
-        seconds = getattr(self.timeouts, name)
-        self._late = name, seconds
+        self._late = name
+        self._late_s = getattr(self.timeouts, name)
         if self._alarm is None:
             self._alarm = Alarm(self.loop, self._expired)
-        self._alarm.set(seconds)
+        self._alarm.set(self._late_s)
 
     def _stop_timer(self):
         if self._alarm is not None:
@@ -579,7 +579,7 @@ class NextHop:
             self._alarm = None
 
     def _expired(self):
-        name, seconds = self._late
+        name, seconds = self._late, self._late_s
         if self._opened is not None:
             self._not_opened(seconds)
             return

@@ -103,6 +103,15 @@ def test_an_earlier_time_takes_the_place_of_a_later_one(loop, alarm, rung):
     assert rung == [103.0]
 
 
+def test_a_shorter_time_than_before_needs_no_other_timer_where_that_was_long(loop, alarm, rung):
+    alarm.set(300)
+    loop.pass_time(1)
+    alarm.set(25)
+    assert loop.made == 1
+    loop.pass_time(1000)
+    assert rung == [126.0]
+
+
 def test_it_can_be_set_again_by_what_it_calls(loop, rung):
     def ring():
         rung.append(loop.now)
