@@ -30,6 +30,7 @@ from mailfilter.net.restraint import TURN_S, Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
 from mailfilter.net.session_state import SessionState
+from mailfilter.policy.alarm import Alarm
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
 from mailfilter.policy.system_operations import path_parts
@@ -115,7 +116,8 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             self._debug_line = b""
         self.budget = Budget()
         self.deadlines = Deadlines(worker.loop.time())
-        self._timer = worker.loop.call_later(min(self.timeouts.idle_heap, self.timeouts.command), self._tick)
+        self._timer = Alarm(worker.loop, self._tick)
+        self._timer.set(min(self.timeouts.idle_heap, self.timeouts.command))
         if self.timeouts.greeting_delay:
             self._held = worker.loop.call_later(self.timeouts.greeting_delay, self._go_on)
         else:
@@ -172,7 +174,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         """The connection is gone."""
         self._lost = True
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer.close()
             self._timer = None
         if self.session is None:
             self.worker.closed(self, self.visit)
@@ -523,12 +525,9 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             return
         self._flush()
         self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self._lost:
             self.transport.close()
-            self._timer = self.worker.loop.call_later(LINGER_S, self.transport.abort)
+            self._timer.set(LINGER_S)
         self._clean_up()
 
     def _clean_up(self):

@@ -50,14 +50,17 @@ class Restrained:
         return True
 
     def _tick(self):
-        """Is the client still in time? Looked at when a time could have passed, not at every input."""
+        """Is the client still in time? Looked at when a time could have passed, not at every input. One that does not fetch its
+        last replies is waited for no longer."""
+        if self._closing:
+            self.transport.abort()
+            return
         now, session = self.worker.loop.time(), self.session
         in_message = session.state in (ST_DATA, ST_CHUNKS)
         late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None, in_message,
                                          self.budget.octets)
         if late is not None:
             if self._asked is None and self._held is None and not self.handshaking:
-                self._timer = None
                 self._writable = True
                 self._end_for(late)
                 return
@@ -69,7 +72,7 @@ class Restrained:
             self._slept = True          # what happens next sets the clock anew
         else:
             wait = min(wait, self.timeouts.idle_heap - idle)
-        self._timer = self.worker.loop.call_later(max(wait, 0.001), self._tick)
+        self._timer.set(max(wait, 0.001))
 
     def _progressed(self):
         """The client has completed something, or was answered."""
@@ -80,8 +83,7 @@ class Restrained:
 
     def _look_again(self, seconds):
         if self._timer is not None and not self._closing:
-            self._timer.cancel()
-            self._timer = self.worker.loop.call_later(seconds, self._tick)
+            self._timer.set(seconds)
 
     def _goes_ahead(self):
         """DATA was answered: when the message is to come, its clock runs."""

@@ -4,6 +4,7 @@ from mailfilter._core.event cimport Event
 from mailfilter._core.session cimport Session
 from mailfilter.net.budget cimport Budget
 from mailfilter.net.deadlines cimport Deadlines
+from mailfilter.policy.alarm cimport Alarm
 from mailfilter.policy.context cimport SessionContext
 from mailfilter.policy.driver cimport Driver
 
@@ -29,7 +30,7 @@ cdef class SessionState:
     cdef public object _held
     cdef public bytes _late_output
     cdef public object _spool
-    cdef public object _timer
+    cdef public Alarm _timer
     cdef public bint _slept
     cdef public bint _silent
     cdef public bint _reading

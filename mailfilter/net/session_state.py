@@ -30,7 +30,7 @@ class SessionState:
         self._held = None               # the timer that lets go on: of the delayed greeting, or of the tarpit
         self._late_output = None        # what the client reads then; None before the greeting
         self._spool = None
-        self._timer = None
+        self._timer = None              # an Alarm: for its deadlines, then for a client that does not fetch the last replies
         self._slept = False
         self._silent = False            # the end comes without a reply
         self._reading = True

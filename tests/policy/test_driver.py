@@ -216,7 +216,7 @@ def test_the_end_while_a_handler_waits(running):
     running.run("smtpMail", *MAIL)
     running.driver.close()
     running.driver.close()
-    assert running.driver.heap.dead and running.outcomes == [] and not running.loop.running
+    assert running.driver.heap.dead and running.outcomes == [] and running.quiet()
     running.hops[0].connected(None)
 
 
