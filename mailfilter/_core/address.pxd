@@ -41,6 +41,9 @@ cdef class Path:
     cdef Py_ssize_t _domain_len
     cdef list _params
 
+    cpdef list parts(self)
+    cdef bytes _piece(self, Py_ssize_t at, Py_ssize_t length)
+
 
 cdef int path_scan(const char* text, Py_ssize_t length, bint allow_null, bint utf8, PathParts* parts) noexcept nogil
 cdef Path path_make(const char* text, PathParts* parts, list params)

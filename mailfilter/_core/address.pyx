@@ -84,24 +84,33 @@ cdef class Path:
     @property
     def local(self):
         """The local part in its wire spelling, quotes included; None for `<>`."""
-        if self._local_len == 0:
-            return None
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + self._local_at, self._local_len)
+        return None if self._local_len == 0 else self._piece(self._local_at, self._local_len)
 
     @property
     def domain(self):
         """The domain or address literal; None for `<>` and `<postmaster>`."""
-        if self._domain_at < 0:
-            return None
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + self._domain_at, self._domain_len)
+        return None if self._domain_at < 0 else self._piece(self._domain_at, self._domain_len)
 
     @property
     def route(self):
         """The hosts of the source route without their @, or an empty list (a new list each time)."""
         if self._route_len == 0:
             return []
-        route = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + self._route_at, self._route_len)
-        return [host[1:] for host in route.split(b",")]
+        return [host[1:] for host in self._piece(self._route_at, self._route_len).split(b",")]
+
+    cpdef list parts(self):
+        """[local, domain, route, [name, value, name, value, ...]]: all of it, for JavaScript."""
+        cdef list flat = []
+        if self._params is not None:
+            for name, value in self._params:
+                flat.append(name)
+                flat.append(value)
+        return [None if self._local_len == 0 else self._piece(self._local_at, self._local_len),
+                None if self._domain_at < 0 else self._piece(self._domain_at, self._domain_len),
+                [] if self._route_len == 0 else self.route, flat]
+
+    cdef bytes _piece(self, Py_ssize_t at, Py_ssize_t length):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + at, length)
 
     @property
     def params(self):

@@ -8,3 +8,9 @@ cdef class Budget:
     cdef public long long pipelined
     cdef public long long recipients
     cdef public long long transactions
+    cdef public long long most_commands
+    cdef public long long most_octets
+    cdef public long long most_recipients
+    cdef public long long most_transactions
+
+    cpdef go_by(self, limits)

@@ -7,3 +7,5 @@ cdef class Deadlines:
     cdef public long long message_at
     cdef public double progress
     cdef public double transaction
+
+    cpdef begin_message(self, double now, long long received)

@@ -19,7 +19,6 @@ __all__ = ["EXTENDED", "Extended"]
 EXTENDED = frozenset((core.EV_STARTTLS, core.EV_XCLIENT, core.EV_XFORWARD, *AUTH))
 
 _XCLIENT = metrics.slot("xclients_total")
-_MECHANISMS = ("PLAIN", "LOGIN")
 
 
 class Extended:
@@ -29,17 +28,11 @@ class Extended:
 
     def _offer(self):
         """Tell the state machine, and the policy, what this session may be offered now."""
-        base = self.rules.extensions if self.limits is self.rules.limits else extensions_of(self.limits)
-        worker, offers, lines = self.worker, [], []
-        if worker.tls is not None:
-            offers.append(b"STARTTLS")
-            if self.tls is None:
-                lines.append("STARTTLS")
-        if "smtpAuth" in worker.policy.handlers:
-            offers.append(b"AUTH")
-            if self.tls is not None or worker.auth_without_tls:
-                lines.append(" ".join(("AUTH", *(worker.policy.statics.get("authMechanisms") or _MECHANISMS))))
-        if self.remote[0] in worker.trusted or self._xclient is not None:    # who speaks is the same as before
+        rules = self.rules
+        base = rules.extensions if self.limits is rules.limits else extensions_of(self.limits)
+        offers, lines = rules.offers, rules.in_clear if self.tls is None else rules.in_tls
+        # After XCLIENT who speaks is the same as before.
+        if rules.trusted is not None and self.remote[0] in rules.trusted or self._xclient is not None:
             offers += (b"XCLIENT", b"XFORWARD")
         if offers:
             self.session.offer(offers)

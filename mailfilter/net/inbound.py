@@ -21,7 +21,7 @@ from mailfilter.mail.octets import octets
 from mailfilter.mail.spool import Spool
 from mailfilter.net import next_hops, tls_inbound
 from mailfilter.net.admission import REFUSALS
-from mailfilter.net.authentication import AUTH, Authenticating
+from mailfilter.net.authentication import Authenticating
 from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.extended import EXTENDED, Extended
@@ -29,11 +29,9 @@ from mailfilter.net.rejections import count_rejection
 from mailfilter.net.restraint import TURN_S, Restrained
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
-from mailfilter.net.session_state import SessionState
 from mailfilter.policy.alarm import Alarm
 from mailfilter.policy.context import SessionContext
 from mailfilter.policy.driver import Driver, Outcome
-from mailfilter.policy.system_operations import path_parts
 
 __all__ = ["Inbound"]
 
@@ -63,7 +61,9 @@ _BODY = core.EV_BODY
 _DISCARDED = core.EV_DISCARDED
 _REJECTED = core.EV_REJECTED
 _CLOSED = core.EV_CLOSED
+_AUTH, _AUTH_LINE = core.EV_AUTH, core.EV_AUTH_LINE
 _IN_CONNECT, _IN_CHUNKS, _IN_DATA, _IN_TLS = ST_CONNECT, ST_CHUNKS, ST_DATA, ST_TLS
+_INFO, _DEBUG = logs.INFO, logs.DEBUG
 
 # What is counted of a session.
 _TAKEN = metrics.slot("connections_total")
@@ -75,7 +75,7 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
+class Inbound(Restrained, Extended, Authenticating, Told):
     """The session of one client; made by the worker for each connection."""
 
     # asyncio's calls.
@@ -94,7 +94,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             transport.close()
             return
         metrics.count(_TAKEN)
-        self.tls = tls_inbound.facts_of_proxy(header)
+        self.tls = None if header is None else tls_inbound.facts_of_proxy(header)
         self.session_id = self.worker.session_id()
         self.rules = rules = self.worker.rules.get(self.label) or rules_of(self.worker, self.label)
         self.limits = rules.limits
@@ -114,8 +114,9 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         self._make_policy()
         if worker.policy.debug_protocol:
             self._debug_line = b""
-        self.budget = Budget()
-        self.deadlines = Deadlines(worker.loop.time())
+        self.budget = Budget(self.limits)
+        self.deadlines = Deadlines(self.clock())
+        self._done = self._handled      # once for all: each look at a method makes an object
         self._timer = Alarm(worker.loop, self._tick)
         self._timer.set(min(self.timeouts.idle_heap, self.timeouts.command))
         if self.timeouts.greeting_delay:
@@ -146,15 +147,15 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         session.feed(data)
         budget = self.budget
         before, budget.octets = budget.octets, budget.octets + len(data)
-        if (not before or 0 < self.limits.session_bytes < budget.octets) and not self._may_say(data):
+        if (not before or 0 < budget.most_octets < budget.octets) and not self._may_say(data):
             return
         if self._asked is None and self._held is None and not self._yielding:
             if self._writable:
                 self._advance()
             return
-        if session.state == _IN_CONNECT:
+        if session.machine.state == _IN_CONNECT:
             self._talks_early()
-        if session.buffered > self.limits.pending_bytes and self._reading:
+        if session.unread() > self.limits.pending_bytes and self._reading:
             metrics.count(_PENDING)
             self._reading = False
             self.transport.pause_reading()
@@ -270,9 +271,9 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
                         self._note_lost(event)
                     return
                 budget.commands += 1
-                if 0 < self.limits.commands < budget.commands:
+                if 0 < budget.most_commands < budget.commands:
                     self._note_end("commands")
-                elif not session.buffered or not self._hurries(event):
+                elif not session.unread() or not self._hurries(event):
                     self._ask(event)
             elif kind == _DISCARDED:
                 metrics.count(_MESSAGES["lost" if event.reply is None else "rejected"])
@@ -282,16 +283,16 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
                 self._run(event, "smtpData", (), self.timeouts.handler)
             elif kind == _REJECTED:
                 budget.commands += 1
-                if 0 < self.limits.commands < budget.commands:
+                if 0 < budget.most_commands < budget.commands:
                     self._note_end("commands")
                 count_rejection(event.reply)
-                if self.log.level >= logs.DEBUG:
+                if self.log.level >= _DEBUG:
                     self.log.write(logs.DEBUG, self.session_id, b"refused: " + event.reply.format().rstrip())
-            if session.buffered and monotonic() - begun > TURN_S and self._yield():
+            if session.unread() and monotonic() - begun > TURN_S and self._yield():
                 break
-        state = session.state
+        state = session.machine.state
         if progress or state == _IN_DATA or state == _IN_CHUNKS:
-            self.deadlines.progress = self.worker.loop.time()
+            self.deadlines.progress = self.clock()
             if progress and self._slept:
                 self._progressed()
         self._flush()
@@ -304,17 +305,17 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
     def _ask(self, event):
         kind, timeouts = event.kind, self.timeouts
         if kind == _RCPT:
-            if 0 < self.limits.session_recipients <= self.budget.recipients:
+            if 0 < self.budget.most_recipients <= self.budget.recipients:
                 self._note_end("session_recipients")
                 return
-            self._run(event, "smtpRcpt", (path_parts(event.path),), timeouts.handler)
+            self._run(event, "smtpRcpt", (event.path.parts(),), timeouts.handler)
         elif kind == _MESSAGE:
             self._ask_message(event)
         elif kind == _MAIL:
-            if 0 < self.limits.transactions <= self.budget.transactions:
+            if 0 < self.budget.most_transactions <= self.budget.transactions:
                 self._note_end("transactions")
                 return
-            self._run(event, "smtpMail", (path_parts(event.path),), timeouts.handler)
+            self._run(event, "smtpMail", (event.path.parts(),), timeouts.handler)
         elif kind == _EHLO:
             self._run(event, "smtpEhlo", (event.text,), timeouts.handler)
         elif kind == _HELO:
@@ -327,7 +328,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             return
         elif kind in EXTENDED:
             self._ask_extended(event)
-        elif _OPTIONAL[kind] in self.worker.policy.handlers:
+        elif _OPTIONAL[kind] in self.driver.policy.handlers:
             self._run(event, _OPTIONAL[kind], (event.text,) if event.text else (), timeouts.handler)
         else:
             self.session.reply_default()
@@ -351,7 +352,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
 
     def _run(self, event, handler, arguments, seconds):
         self._asked = event
-        outcome = self.driver.run(handler, arguments, seconds, self._handled)
+        outcome = self.driver.run(handler, arguments, seconds, self._done)
         if outcome is not None:
             self._apply(outcome)
 
@@ -389,10 +390,10 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         if kind != _MESSAGE and kind != _DISCARDED and outcome.code >= 400:
             self.refused += 1
             metrics.count(_REFUSED.get((event.name, outcome.code // 100)) or _REFUSED["other", outcome.code // 100])
-        if kind in AUTH:
+        if kind == _AUTH or kind == _AUTH_LINE:
             self._answer_auth(event, outcome)
             return
-        if self.log.level >= logs.INFO:
+        if self.log.level >= _INFO:
             self._log_outcome(event, outcome)
         if kind == _MESSAGE:
             self._end_message(outcome)
@@ -414,12 +415,12 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             session.reply_default()         # RFC 3207 §4: clients begin with TLS at 220 and at nothing else
         else:
             lines = [octets(line) for line in outcome.lines]
-            if kind != _MESSAGE or not self._reply_each(outcome, lines):
+            if kind != _MESSAGE or self.context.replies is None or not self._reply_each(outcome, lines):
                 session.reply(outcome.code, lines, outcome.disconnect)
             if kind == _MAIL:
-                if session.transaction is not None:
+                if session.machine.transaction is not None:
                     self.budget.transactions += 1
-                    self.deadlines.transaction = self.worker.loop.time()
+                    self.deadlines.transaction = self.clock()
             elif kind == _RCPT and outcome.code < 300:
                 self.budget.recipients += 1
         if kind == _DATA:
@@ -500,6 +501,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         """The policy has changed the limits of this session, or begun to slow it down."""
         self._restrained = True
         self.limits, self.timeouts = self.context.limits, self.context.timeouts
+        self.budget.go_by(self.limits)
         self.session.set_limits(core_limits(self.limits))
         self._offer()
         self._look_again(0.001)
@@ -540,7 +542,7 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
             self.driver.give_up()
         # The library's own does nothing: no need to wake a sleeping heap for it.
         if self.driver.policy.has_cleanup and self.driver.started and not self.driver.heap.dead:
-            outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._handled)
+            outcome = self.driver.run("cleanup", (), self.timeouts.handler, self._done)
             if outcome is None:
                 return
             if outcome.fault is not None:
@@ -552,9 +554,10 @@ class Inbound(SessionState, Restrained, Extended, Authenticating, Told):
         if self.driver is not None:
             self.driver.close()
             self.context.close()
-            metrics.observe(_SECONDS, self.worker.loop.time() - self.deadlines.begun)
-            if self.log.level >= logs.INFO:
+            metrics.observe(_SECONDS, self.clock() - self.deadlines.begun)
+            if self.log.level >= _INFO:
                 self._log_summary()
+        self._done = None               # it holds us
         self.worker.closed(self, self.visit)
 
 

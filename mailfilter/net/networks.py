@@ -37,6 +37,11 @@ class Networks:
                     raise ConfigError(f"{source} {word}: {error}") from None
         self._look = lru_cache(maxsize=_REMEMBERED)(self._search)
 
+    @property
+    def empty(self):
+        """Whether no address is in them."""
+        return not self._networks
+
     def __contains__(self, address):
         """Whether the address (a text; with or without an IPv6 zone) is in one of them. No address: it is not."""
         return bool(self._networks) and self._look(address)

@@ -1,9 +1,9 @@
 """The part of a session that holds a client to its limits: deadlines, numbers, early talk, other protocols, the tarpit.
 
-`Inbound` is made with it. What the deadlines and numbers are is in deadlines.py and budget.py, what the client reads when
-the session ends for one of them in endings.py.
+What `Inbound` inherits first, as it is looked at with every command. What the deadlines and numbers are is in deadlines.py
+and budget.py, what the client reads when the session ends for one of them in endings.py.
 
-Must not know: handlers, messages, JavaScript.
+Compiled: restraint.pxd. Must not know: handlers, messages, JavaScript.
 """
 from mailfilter import log as logs
 from mailfilter import metrics
@@ -11,6 +11,7 @@ from mailfilter._core import session as core
 from mailfilter._core.fsm import ST_CHUNKS, ST_DATA
 from mailfilter.net import foreign
 from mailfilter.net.endings import ENDINGS, ending
+from mailfilter.net.session_state import SessionState
 
 __all__ = ["TURN_S", "Restrained"]
 
@@ -24,15 +25,16 @@ STOPPING = b"4.3.2 The server is shutting down, try again later"
 _GROUPED = frozenset((core.EV_MAIL, core.EV_RCPT, core.EV_RSET, core.EV_XFORWARD))
 _FREE = frozenset((core.EV_MESSAGE, core.EV_DATA, core.EV_CONNECT, core.EV_QUIT))
 
+# As a number of C where this is compiled.
+_IN_DATA = ST_DATA
+
 _TIMEOUTS = ("command", "data_block", "transaction", "session")
 _ENDED = {name: metrics.slot("timeouts_total" if name in _TIMEOUTS else "limits_total", name) for name in ENDINGS}
 _DELAYED = metrics.slot("timeouts_total", "greeting_delay")
 
 
-class Restrained:
-    """What `Inbound` inherits. The attributes are declared there."""
-
-    __slots__ = ()
+class Restrained(SessionState):
+    """What `Inbound` inherits. It has no attributes of its own."""
 
     # Limits and deadlines.
 
@@ -44,7 +46,7 @@ class Restrained:
                 self._silent = True
                 self._end_for("foreign_commands", protocol=protocol)
                 return False
-        if 0 < self.limits.session_bytes < self.budget.octets:
+        if 0 < self.budget.most_octets < self.budget.octets:
             self._end_for("session_bytes")
             return False
         return True
@@ -55,8 +57,8 @@ class Restrained:
         if self._closing:
             self.transport.abort()
             return
-        now, session = self.worker.loop.time(), self.session
-        in_message = session.state in (ST_DATA, ST_CHUNKS)
+        now, session = self.clock(), self.session
+        in_message = session.machine.state in (ST_DATA, ST_CHUNKS)
         late, wait = self.deadlines.look(now, self.limits, self.timeouts, session.transaction is not None, in_message,
                                          self.budget.octets)
         if late is not None:
@@ -76,7 +78,7 @@ class Restrained:
 
     def _progressed(self):
         """The client has completed something, or was answered."""
-        self.deadlines.progress = self.worker.loop.time()
+        self.deadlines.progress = self.clock()
         if self._slept:
             self._slept = False
             self._look_again(self.timeouts.idle_heap)
@@ -87,12 +89,12 @@ class Restrained:
 
     def _goes_ahead(self):
         """DATA was answered: when the message is to come, its clock runs."""
-        if self.session.state == ST_DATA:
-            self.deadlines.begin_message(self.worker.loop.time(), self.budget.octets)
+        if self.session.machine.state == _IN_DATA:
+            self.deadlines.begin_message(self.clock(), self.budget.octets)
 
     def _too_many_chunks(self):
         """Commands that no event tells of count, too; whether the session ends for it now."""
-        if self.ended_by is None and 0 < self.limits.commands < self.budget.commands + self.session.chunks:
+        if self.ended_by is None and 0 < self.budget.most_commands < self.budget.commands + self.session.chunks:
             self._note_end("commands")
             return self.ended_by is not None
         return False

@@ -13,6 +13,7 @@ cdef class SessionState:
     cdef public object worker
     cdef public str label
     cdef public object log
+    cdef public object clock
     cdef public str session_id
     cdef public tuple remote
     cdef public object visit
@@ -26,6 +27,7 @@ cdef class SessionState:
     cdef public Deadlines deadlines
     cdef public Budget budget
     cdef public str ended_by
+    cdef public object _done
     cdef public Event _asked
     cdef public object _held
     cdef public bytes _late_output

@@ -13,6 +13,7 @@ class SessionState:
         self.worker = worker
         self.label = label
         self.log = worker.log
+        self.clock = worker.loop.time   # seconds, as the timers of the loop count them
         self.session_id = "-"
         self.remote = ("", 0)
         self.visit = None               # what the connection counts for
@@ -26,6 +27,7 @@ class SessionState:
         self.deadlines = None
         self.budget = None
         self.ended_by = None            # the limit or timeout for which the session is to end: a key of ENDINGS
+        self._done = None               # called with what a handler has decided that had to wait
         self._asked = None              # the event that a handler is deciding about
         self._held = None               # the timer that lets go on: of the delayed greeting, or of the tarpit
         self._late_output = None        # what the client reads then; None before the greeting

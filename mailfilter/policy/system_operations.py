@@ -13,9 +13,8 @@ from mailfilter._core.heap import UNDEFINED
 from mailfilter.mail.octets import octets
 from mailfilter.services import passwords
 
-__all__ = ["clock", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "path_parts",
-           "print_text", "random_number", "setting", "tls", "user",
-           "verify_password"]
+__all__ = ["clock", "extensions", "hostname", "log_open", "log_write", "monotonic", "parse", "print_text", "random_number",
+           "setting", "tls", "user", "verify_password"]
 
 
 def log_write(context, severity, text):
@@ -90,21 +89,13 @@ def tls(context):
     return context.tls
 
 
-def path_parts(path):
-    """What JavaScript fills an SmtpPath from: [local, domain, route, [keyword, value or null, …]]."""
-    flat = []
-    for keyword, value in path.params:
-        flat += (keyword, value)
-    return [path.local, path.domain, path.route, flat]
-
-
 def parse(context, text):
     """An SmtpPath's parts and the rest of the text; null when there is no path."""
     try:
         path, rest = parse_path(octets(text), allow_null=True, utf8=True)
     except PathError:
         return None
-    return [*path_parts(path), rest]
+    return [*path.parts(), rest]
 
 
 def verify_password(context, waiting, password, hashed):

@@ -461,6 +461,29 @@ def test_a_policy_sees_and_changes_the_limits_of_a_session(serve):
         assert sender.reply().raw == b"421 4.4.2 No command came for 0 seconds, closing\r\n"
 
 
+NUMBERS = """
+SmtpServer.prototype.smtpMail = function (path) {
+    var said = path.mailbox.local.split('.'), limits = {};
+    limits[said[0]] = said[1];
+    if (said.length === 2)
+        this.limits(limits);
+    return new SmtpResponse(250, '2.1.0 Fine');
+};
+"""
+
+
+@pytest.mark.parametrize(("limit", "lines", "codes"), [
+    ("commands.4", [b"RCPT TO:<c@d>", b"NOOP", b"NOOP"], [250, 250, 421]),
+    ("transactions.1", [b"RSET", b"MAIL FROM:<a@b>"], [250, 421]),
+    ("session_recipients.1", [b"RCPT TO:<c@d>", b"RCPT TO:<c@d>"], [250, 421]),
+    ("session_bytes.400", [b"NOOP", b"NOOP " + b"x" * 400], [250, 421])])
+def test_a_number_that_a_policy_changes_counts_from_then_on(serve, limit, lines, codes):
+    server = serve(NUMBERS)
+    with Sender(server.port) as sender:
+        sender.hello()
+        assert talk(sender, b"MAIL FROM:<%s@b>" % limit.encode(), *lines) == [250, *codes]
+
+
 def test_what_cannot_be_changed_is_an_error_of_the_policy(serve):
     server = serve(LIMITS)
     with Sender(server.port) as sender:
