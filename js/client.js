@@ -49,15 +49,20 @@
      * @throws {Error} "Link has been severed: …" when no address answers within the time-out
      */
     SmtpClient.prototype.connect = function () {
-        if (this[HANDLE] !== undefined) {
-            this.disconnect();
-        }
-        if (this.port < 1 || this.port > 65535 || this.host === '') {
-            throw new Error('Invalid host or port ' + this.host + ':' + this.port);
-        }
+        prepare(this);
         own(this, HANDLE, wait(['client.connect', this.host, this.port, this.options]), HIDDEN);
-        this.tls = null;
     };
+
+    /* Before a connection is opened: there is none, and it is known where to. */
+    function prepare(client) {
+        if (client[HANDLE] !== undefined) {
+            client.disconnect();
+        }
+        if (client.port < 1 || client.port > 65535 || client.host === '') {
+            throw new Error('Invalid host or port ' + client.host + ':' + client.port);
+        }
+        client.tls = null;
+    }
 
     /** For the library: `client` has this connection from now on. */
     host.connected = function (client, handle, tls) {
@@ -74,6 +79,19 @@
     };
 
     host.connectionOf = handleOf;
+
+    /**
+     * Connects and gives the greeting: connect() and readResponse() as one. Waits. Without a greeting there is no connection.
+     * @returns {SmtpResponse}
+     * @throws {Error} as connect() and readResponse() do
+     */
+    SmtpClient.prototype.greeting = function () {
+        var reply;
+        prepare(this);
+        reply = wait(['client.greeting', this.host, this.port, this.options]);
+        own(this, HANDLE, reply[2], HIDDEN);
+        return received(reply);
+    };
 
     /**
      * Waits for the next reply.
@@ -103,6 +121,32 @@
     SmtpClient.prototype.sendCommand = host.sendCommand;        // in C: now('client.command', handle, verb, args)
 
     /**
+     * Sends a command and gives the next reply: sendCommand() and readResponse() as one, at half of what both cost. Waits.
+     * @param {string} verb
+     * @param {string} [args]  undefined or null: none
+     * @returns {SmtpResponse}
+     * @throws {Error} as sendCommand() and readResponse() do
+     */
+    SmtpClient.prototype.exchange = function (verb, args) {
+        var handle = this[HANDLE], reply;
+        if (handle === undefined) {
+            handleOf(this);
+        }
+        if (typeof verb !== 'string') {
+            verb = ''.concat(verb);                 // as sendCommand() does it: a symbol is no text
+        }
+        if (typeof args !== 'string') {
+            args = args === undefined || args === null ? null : ''.concat(args);
+        }
+        try {                                   // wait(['client.exchange', …]), without the call
+            reply = yieldTo(['client.exchange', handle, verb, args]);
+        } catch (impossible) {
+            throw host.cannotWait('client.exchange');
+        }
+        return received(reply === undefined ? nothing() : reply);
+    };
+
+    /**
      * Sends a message and its final dot, after the reply 354 to DATA. It reads no reply.
      * @param {?Array<SmtpHeader|string>} headers
      * @param {?(SmtpBody|string)} body  the body of smtpData, or a text
@@ -111,20 +155,25 @@
      *     connection is lost
      */
     SmtpClient.prototype.sendMessage = function (headers, body) {
-        var handle = this[HANDLE], list, reference;
+        // wait(['client.message', handle, headers, body])
+        this[EXPECTED] = wait(messageRequest(this, 'client.message', 'sendMessage', headers, body));
+    };
+
+    /* The request of an operation that sends a message. A next hop that waits for one which cannot be given is left. */
+    function messageRequest(client, operation, method, headers, body) {
+        var handle = client[HANDLE];
         if (handle === undefined) {
-            handleOf(this);
+            handleOf(client);
         }
         try {
-            needMessage('sendMessage', headers, body);
-            list = outgoing(headers);
-            reference = bodyReference(body);
+            needMessage(method, headers, body);
+            return [operation, handle, outgoing(headers), bodyReference(body)];
         } catch (unusable) {
             now('client.spoil', handle);
             throw unusable;
         }
-        this[EXPECTED] = wait(['client.message', handle, list, reference]);
-    };
+    }
+    host.messageRequest = messageRequest;
 
     /** Closes the connection without QUIT; harmless when there is none. */
     SmtpClient.prototype.disconnect = function () {

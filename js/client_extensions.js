@@ -5,7 +5,8 @@
 (function (host, global) {
     'use strict';
 
-    var SmtpClient = global.SmtpClient, EXPECTED = host.EXPECTED;
+    var SmtpClient = global.SmtpClient, EXPECTED = host.EXPECTED, wait = host.wait, received = host.received,
+        messageRequest = host.messageRequest;
 
     /**
      * Sends a message in chunks (BDAT, RFC 3030), without DATA before it. It reads no reply. The program decides how
@@ -17,7 +18,7 @@
     SmtpClient.prototype.sendChunks = function (headers, body) {
         var handle = host.connectionOf(this);
         host.needMessage('sendChunks', headers, body);
-        this[EXPECTED] = host.wait(['client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body)]);
+        this[EXPECTED] = wait(['client.chunks', handle, host.outgoingHeaders(headers), host.bodyReference(body)]);
     };
 
     /**
@@ -27,16 +28,36 @@
      *     where there are several, has one for each accepted recipient in their order
      */
     SmtpClient.prototype.readMessageResponse = function () {
-        var response = this.readResponse(), count, each, i;
-        if (response.code !== 353 && !this.options.lmtp) {
+        return wholeResponse(this, this.readResponse());
+    };
+
+    /**
+     * Sends a message after the reply 354 to DATA, and gives what the next hop says to it: sendMessage() and
+     * readMessageResponse() as one. Waits.
+     * @param {?Array<SmtpHeader|string>} headers
+     * @param {?(SmtpBody|string)} body
+     * @returns {SmtpResponse} as readMessageResponse() gives it
+     * @throws {Error} as these two do
+     */
+    SmtpClient.prototype.exchangeMessage = function (headers, body) {
+        // wait(['client.transmit', handle, headers, body])
+        var reply = wait(messageRequest(this, 'client.transmit', 'exchangeMessage', headers, body));
+        this[EXPECTED] = reply[2];
+        return wholeResponse(this, received(reply));
+    };
+
+    /* What is said to a message, of which the first reply is there. */
+    function wholeResponse(client, response) {
+        var lmtp = client.options.lmtp, count, each, i;
+        if (response.code !== 353 && !lmtp) {
             return response;
         }
-        count = this[EXPECTED];
-        each = this.options.lmtp ? [response] : [];
+        count = client[EXPECTED];
+        each = lmtp ? [response] : [];
         while (each.length < count && !(each.length && each[each.length - 1].code === 421)) {
-            each.push(this.readResponse());
+            each.push(client.readResponse());
         }
-        if (this.options.lmtp) {
+        if (lmtp) {
             while (each.length < count) {           /* it has left: nobody knows about the others */
                 each.push(each[each.length - 1]);
             }
@@ -45,13 +66,13 @@
                     response = each[i];
                 }
             }
-            response = host.received([response.code, response.message]);
+            response = received([response.code, response.message]);
         } else {
-            response = this.readResponse();
+            response = client.readResponse();
         }
         response.recipients = each;
         return response;
-    };
+    }
 
     function rank(response) {
         return response.code < 300 ? 0 : response.code >= 500 ? 1 : 2;
@@ -63,9 +84,8 @@
      * @returns {SmtpResponse} with a property `extensions`: parameters by keyword
      */
     SmtpClient.prototype.ehlo = function (name) {
-        var response;
-        this.sendCommand(this.options.lmtp ? 'LHLO' : 'EHLO', name === undefined ? global.SmtpServer.prototype.hostname : name);
-        response = this.readResponse();
+        var response = this.exchange(this.options.lmtp ? 'LHLO' : 'EHLO',
+            name === undefined ? global.SmtpServer.prototype.hostname : name);
         response.extensions = response.code < 300 ? extensionsOf(this) : {};
         return response;
     };
@@ -108,12 +128,12 @@
             }
             return null;
         }
-        reply = host.wait(['client.starttls', host.connectionOf(this), wanted]);
+        reply = wait(['client.starttls', host.connectionOf(this), wanted]);
         this.tls = reply[2];
         if (must && this.tls === null) {
             throw new Error('TLS is ' + wanted.mode + ', and ' + this.host + ' refuses it: ' + reply[0] + ' ' + reply[1][0]);
         }
-        return host.received(reply);
+        return received(reply);
     };
 
     /** For the library: what startTls was given, as an object with a mode. */
@@ -144,7 +164,7 @@
      * @throws {Error} when the mechanism is not offered, would show the secret, or the next hop does not keep to it
      */
     SmtpClient.prototype.auth = function (mechanism, user, secret, options) {
-        return host.received(host.wait(['client.auth', host.connectionOf(this), String(mechanism), String(user), String(secret),
+        return received(wait(['client.auth', host.connectionOf(this), String(mechanism), String(user), String(secret),
             !!(options && options.clear)]));
     };
 
@@ -155,9 +175,8 @@
      * @returns {SmtpResponse} 334 is a challenge for the client, whose line goes to relayAuthLine(); others end it
      */
     SmtpClient.prototype.relayAuth = function (mechanism, initialResponse) {
-        this.sendCommand('AUTH', mechanism + (initialResponse === undefined || initialResponse === null ||
+        return this.exchange('AUTH', mechanism + (initialResponse === undefined || initialResponse === null ||
             initialResponse === '' ? '' : ' ' + initialResponse));
-        return this.readResponse();
     };
 
     /**
@@ -199,7 +218,7 @@
     SmtpClient.about = function (server, helo) {
         var local = server.remoteAddr === 'local';
         return {
-            NAME: local ? 'localhost' : host.wait(['dns.reverse', server.remoteAddr]),
+            NAME: local ? 'localhost' : wait(['dns.reverse', server.remoteAddr]),
             ADDR: local ? '127.0.0.1' : server.remoteAddr,
             PORT: server.remotePort || null,
             PROTO: /^E/.test(server.proto) || helo !== undefined ? 'ESMTP' : 'SMTP',

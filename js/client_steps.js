@@ -15,17 +15,16 @@
         return response.code < 200 || response.code >= 300;
     }
 
-    /* From the greeting on. A next hop that does not know EHLO is told HELO, when nothing is wanted that needs more. */
+    /* From the connection on. A next hop that does not know EHLO is told HELO, when nothing is wanted that needs more. */
     function introduce(client, options, tls) {
-        var response = client.readResponse();
+        var response = client.greeting();
         if (response.code !== 220) {
             return response;
         }
         response = client.hello(options, tls);
         if (response.code >= 500 && response.extensions && tls.mode !== 'required' && tls.mode !== 'verified' &&
                 !options.xclient && !options.auth && !client.options.lmtp) {
-            client.sendCommand('HELO', options.name === undefined ? global.SmtpServer.prototype.hostname : options.name);
-            response = client.readResponse();
+            response = client.exchange('HELO', options.name === undefined ? global.SmtpServer.prototype.hostname : options.name);
             response.extensions = {};
             client[HELLO] = response.message;
         }
@@ -60,15 +59,12 @@
             }
         }
         try {
-            this.connect();
             try {
                 response = introduce(this, options, tls);
             } catch (failed) {
                 if (tls.mode !== 'opportunistic' || String(failed.message).indexOf('TLS handshake') !== 0) {
                     throw failed;
                 }
-                this.disconnect();
-                this.connect();
                 response = introduce(this, options, {mode: 'off'});
             }
         } catch (lost) {
@@ -174,13 +170,8 @@
             this.sendChunks(headers, body);
             return this.readMessageResponse();
         }
-        this.sendCommand('DATA');
-        response = this.readResponse();
-        if (response.code !== 354) {
-            return response;
-        }
-        this.sendMessage(headers, body);
-        return this.readMessageResponse();
+        response = this.exchange('DATA');
+        return response.code === 354 ? this.exchangeMessage(headers, body) : response;
     };
 
     /**
@@ -197,8 +188,7 @@
         var response = null;
         if (hasConnection(this)) {
             try {
-                this.sendCommand('QUIT');
-                response = this.readResponse();
+                response = this.exchange('QUIT');
             } catch (gone) {
                 /* It has left before us. */
             }

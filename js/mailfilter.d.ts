@@ -415,6 +415,11 @@ declare class SmtpClient {
      */
     connect(): void;
     /**
+     * Connects and gives the greeting: `connect()` and `readResponse()` as one. Waits.
+     * @throws Error as these do; there is no connection then
+     */
+    greeting(): SmtpReceivedResponse;
+    /**
      * The next reply. Waits.
      * @throws Error "Input/output error: ..." (connection lost), "Protocol error: ..." (not SMTP), "Connection timed
      *     out: ..."; the connection is closed then
@@ -426,6 +431,12 @@ declare class SmtpClient {
      * @throws Error for a line break or NUL in it, or a command that is not possible now
      */
     sendCommand(verb: string, args?: string | null): void;
+    /**
+     * Sends a command and gives the next reply: `sendCommand()` and `readResponse()` as one, at less cost. Waits.
+     * @param args undefined or null: none
+     * @throws Error as these do
+     */
+    exchange(verb: string, args?: string | null): SmtpReceivedResponse;
     /**
      * Sends a message and its final dot, after the reply 354 to DATA. It reads no reply. Waits.
      * @param headers those of `smtpData`, changed or not; strings are whole header fields
@@ -440,6 +451,11 @@ declare class SmtpClient {
     sendChunks(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): void;
     /** Reads what the next hop says to a message: one reply, or (LMTP, PRDR) one for each accepted recipient. Waits. */
     readMessageResponse(): SmtpMessageResponse;
+    /**
+     * Sends a message after the reply 354 to DATA, and reads the reply: `sendMessage()` and `readMessageResponse()` as one. Waits.
+     * @throws Error as these do
+     */
+    exchangeMessage(headers: Array<SmtpHeader | string> | null, body: SmtpBody | string | null): SmtpMessageResponse;
     /** EHLO (with LMTP LHLO) and its reply. Waits. @param name default `SmtpServer.prototype.hostname` */
     ehlo(name?: string): SmtpHelloResponse;
     /** The parameters of an extension that the next hop offers, `""` for none; null when it does not offer it. */

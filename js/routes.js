@@ -158,8 +158,7 @@
     /* Takes a next hop out of its transaction; one that will not is left. */
     SmtpRoutes.prototype.forget = function (route) {
         try {
-            route.client.sendCommand('RSET');
-            if (route.client.readResponse().code >= 300) {
+            if (route.client.exchange('RSET').code >= 300) {
                 route.client.disconnect();
             }
         } catch (gone) {

@@ -69,10 +69,7 @@ function leave(session) {
 }
 
 function relay(session, verb) {
-    return withNextHop(session, function (client) {
-        client.sendCommand(verb);
-        return client.readResponse();
-    });
+    return withNextHop(session, function (client) { return client.exchange(verb); });
 }
 
 /* Connects and says EHLO, once for the session. Returns a response only when that was refused. */
@@ -175,11 +172,7 @@ exports.message = function (session, headers, body, findings) {
         return deliver(session, headers, body, quarantine !== null ? quarantineFolder : findings.isMarked() ? markFolder : null);
     }
     return withNextHop(session, function (client) {
-        if (!session.begun) {
-            return client.transfer(headers, body);
-        }
-        client.sendMessage(headers, body);
-        return client.readMessageResponse();
+        return session.begun ? client.exchangeMessage(headers, body) : client.transfer(headers, body);
     });
 };
 

@@ -54,10 +54,8 @@ SmtpServer.prototype.withNextHop = function (method, first, second) {
 
 /* Sends a command and gives the next hop's reply. */
 SmtpServer.prototype.relayCmd = function (verb, args) {
-    var client = this.smtpClient;
     try {
-        client.sendCommand(verb, args);
-        return client.readResponse();
+        return this.smtpClient.exchange(verb, args);
     } catch (lost) {
         this.leaveNextHop();
         throw lost;
@@ -70,8 +68,7 @@ SmtpServer.prototype.openNextHop = function () {
     this.left = false;
     this.smtpClient = client;
     try {
-        client.connect();
-        return client.readResponse();
+        return client.greeting();
     } catch (lost) {
         this.leaveNextHop();
         throw lost;
@@ -178,11 +175,7 @@ SmtpServer.prototype.passOn = function (headers, body) {
     if (addReceived) {
         headers.unshift(this.receivedHeader());
     }
-    if (!this.begun) {
-        return this.withNextHop('transfer', headers, body);
-    }
-    this.withNextHop('sendMessage', headers, body);
-    return this.withNextHop('readMessageResponse');
+    return this.withNextHop(this.begun ? 'exchangeMessage' : 'transfer', headers, body);
 };
 
 SmtpServer.prototype.smtpRset = function () {

@@ -224,10 +224,7 @@ SmtpServer.prototype.smtpRcpt = function (path) {
 /* What comes in chunks goes on in chunks where the next hop takes them. */
 SmtpServer.prototype.smtpPreData = function (how) {
     this.inChunks = how === 'BDAT' && !!this.smtpClient && this.smtpClient.offers('CHUNKING') !== null;
-    return this.inChunks ? null : this.withNextHop(function (client) {
-        client.sendCommand('DATA');
-        return client.readResponse();
-    });
+    return this.inChunks ? null : this.withNextHop(function (client) { return client.exchange('DATA'); });
 };
 
 SmtpServer.prototype.smtpData = function (headers, body) {
@@ -241,20 +238,17 @@ SmtpServer.prototype.smtpData = function (headers, body) {
         headers.unshift(this.receivedHeader());
     }
     return this.withNextHop(function (client) {
-        if (this.inChunks) {
-            client.sendChunks(headers, body);
-        } else {
-            client.sendMessage(headers, body);
+        if (!this.inChunks) {
+            return client.exchangeMessage(headers, body);
         }
+        client.sendChunks(headers, body);
         return client.readMessageResponse();
     }.bind(this));
 };
 
 SmtpServer.prototype.smtpRset = function () {
-    return !this.smtpClient ? new SmtpResponse(250, '2.0.0 Ok') : this.withNextHop(function (client) {
-        client.sendCommand('RSET');
-        return client.readResponse();
-    });
+    return !this.smtpClient ? new SmtpResponse(250, '2.0.0 Ok') :
+        this.withNextHop(function (client) { return client.exchange('RSET'); });
 };
 
 /* Nobody is told whether an address exists. */

@@ -6,6 +6,7 @@ here its calls become answers and errors for the policy. How a client proves who
 Compiled: client_operations.pxd.
 """
 import json
+from functools import partial
 
 from mailfilter._core.heap import UNDEFINED
 from mailfilter.errors import MailfilterError, ServiceUnavailable
@@ -15,8 +16,8 @@ from mailfilter.policy.message_operations import message_of, outgoing_chunks
 from mailfilter.policy.onward import refusal_of, suited
 from mailfilter.policy.operation import PENDING
 
-__all__ = ["answer", "chunks", "close", "command", "connect", "envelope", "extensions", "hop_of", "impersonate", "keep",
-           "message", "reply", "response", "reuse", "spoil", "starttls", "way"]
+__all__ = ["answer", "chunks", "close", "command", "connect", "envelope", "exchange", "extensions", "greeting", "hop_of",
+           "impersonate", "keep", "message", "reply", "response", "reuse", "spoil", "starttls", "transmit", "way"]
 
 NEXT_HOPS_LIMIT = 32
 """Connections of one session to next hops at one time."""
@@ -74,6 +75,32 @@ def connect(context, waiting, host, port, options):
     return PENDING
 
 
+def greeting(context, waiting, host, port, options):
+    """Open a connection and read the greeting: [code, [line, …], handle]. Without a greeting there is no connection: what
+    has failed is closed."""
+    hop = _new_hop(context, host, port, options)
+    waiting.on_cancel = hop.close
+    waiting.form = partial(_greeted, context, hop)
+    hop.connect(partial(_next_reply, hop, waiting))
+    return PENDING
+
+
+def _greeted(context, hop, answer):
+    return [answer.code, answer.lines, _register(context, hop)]
+
+
+def _next_reply(hop, waiting, error):
+    """A step has ended after which the reply is still to come; or with an error."""
+    answer = None
+    if error is None:
+        try:
+            answer = hop.receive(waiting.ended)
+        except MailfilterError as impossible:
+            error = impossible
+    if answer is not None or error is not None:
+        waiting.ended(answer, error)
+
+
 def command(context, handle, verb, arguments):
     """Send a command."""
     hop_of(context, handle).command(octets(verb), None if arguments is None else octets(arguments))
@@ -88,19 +115,24 @@ def answer(context, handle, line):
 
 def reply(context, waiting, handle):
     """The next reply: [code, [line, …]]."""
-    hop = hop_of(context, handle)
+    return _reply_of(hop_of(context, handle), waiting, response)
 
-    def received(answer, error):
-        if error is None:
-            waiting.done(response(answer))
-        else:
-            waiting.failed(error)
 
-    answer = hop.receive(received)
+def _reply_of(hop, waiting, form):
+    """Wait for the next reply, as form() gives it."""
+    answer = hop.receive(waiting.ended)
     if answer is not None:
-        return response(answer)
+        return form(answer)
+    waiting.form = form
     waiting.on_cancel = hop.stop_receiving
     return PENDING
+
+
+def exchange(context, waiting, handle, verb, arguments):
+    """Send a command; the next reply."""
+    hop = hop_of(context, handle)
+    hop.command(octets(verb), None if arguments is None else octets(arguments))
+    return _reply_of(hop, waiting, response)
 
 
 def envelope(context, waiting, handle, verb, path, parameters):
@@ -113,7 +145,7 @@ def envelope(context, waiting, handle, verb, path, parameters):
         return refusal
     words = b"FROM:" if verb == "MAIL" else b"TO:"
     hop.command(octets(verb), words + octets(path) + (octets(suited(hop.extensions, given)) if given else b""))
-    return reply(context, waiting, handle)
+    return _reply_of(hop, waiting, response)
 
 
 def extensions(context, handle):
@@ -176,13 +208,41 @@ def message(context, waiting, handle, headers, body):
     written costs the connection (D3)."""
     hop = hop_of(context, handle)
     count = hop.recipients
+    pieces = _begun(context, hop, headers, body)
+    return count if hop.send_message(pieces, _sending(waiting, hop, count)) else PENDING
+
+
+def _begun(context, hop, headers, body):
+    """What is to be sent of a message, to a next hop that waits for it."""
     hop.begin_message()
     try:
-        pieces = outgoing_chunks(context, headers, body, wire=True)
+        return outgoing_chunks(context, headers, body, wire=True)
     except BaseException:
         hop.spoil("a message that could not be written")
         raise
-    return count if hop.send_message(pieces, _sending(waiting, hop, count)) else PENDING
+
+
+def transmit(context, waiting, handle, headers, body):
+    """Send a message as message() does; the next reply, and for how many recipients it is: [code, [line, …], count]."""
+    hop = hop_of(context, handle)
+    count = hop.recipients
+    form = partial(_counted, count)
+    if hop.send_message(_begun(context, hop, headers, body), partial(_sent, hop, waiting)):
+        return _reply_of(hop, waiting, form)
+    waiting.form = form
+    waiting.on_cancel = hop.close
+    return PENDING
+
+
+def _counted(count, answer):
+    return [answer.code, answer.lines, count]
+
+
+def _sent(hop, waiting, error):
+    """What is told when a message has been sent later than at once."""
+    if error is None:
+        waiting.on_cancel = hop.stop_receiving
+    _next_reply(hop, waiting, error)
 
 
 def chunks(context, waiting, handle, headers, body):

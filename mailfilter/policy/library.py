@@ -59,7 +59,8 @@ ON_DEMAND["routes.js"] = frozenset(("SmtpRoutes",))
 ON_DEMAND["client_steps.js"] = ON_DEMAND["routes.js"] | frozenset(
     "open hello mail rcpt transfer prefersChunks quit release".split())
 ON_DEMAND["client_extensions.js"] = ON_DEMAND["client_steps.js"] | frozenset(
-    "about ehlo offers startTls auth relayAuth relayAuthLine xclient xforward sendChunks readMessageResponse".split())
+    "about ehlo offers startTls auth relayAuth relayAuthLine xclient xforward sendChunks readMessageResponse "
+    "exchangeMessage".split())
 
 # Files that add to another one, and are there only with it.
 ADDS_TO = {"client_extensions.js": "client.js", "client_steps.js": "client.js"}

@@ -19,6 +19,7 @@ cdef class Waiting:
     cdef readonly object loop
     cdef readonly str name
     cdef public object on_cancel
+    cdef public object form
     cdef object _settled
     cdef object _timer
     cdef bint _starting

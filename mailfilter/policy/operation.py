@@ -87,12 +87,14 @@ class Waiting:
     """One handler waiting for one operation. The operation ends it by done() or failed(), once, also before it has returned.
 
     on_cancel: set by the operation; called without arguments when the handler waits no longer.
+    form: set by the operation where what ended() is given is not yet what the handler gets: a function of it that is.
     """
 
     def __init__(self, loop, name, settled):
         self.loop = loop
         self.name = name
         self.on_cancel = None
+        self.form = None
         self._settled = settled
         self._timer = None
         self._starting = False
@@ -119,6 +121,15 @@ class Waiting:
     def failed(self, error):
         """The operation has failed: `error` (an exception) is thrown into the handler."""
         self._settle(None, error)
+
+    def ended(self, value, error):
+        """Both in one, for who calls back with a value or an error, the other of them None."""
+        if error is None and self.form is not None and self._settled is not None:
+            try:
+                value = self.form(value)
+            except Exception as problem:
+                error = problem
+        self._settle(value, error)
 
     def _settle(self, value, error):
         settled = self._settled

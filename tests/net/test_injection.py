@@ -25,6 +25,8 @@ COMMANDS = {
                  " p.mailbox = {local: 'a' + bad, domain: 'b'}; client.rcpt(p)",
     "verb": "client.sendCommand('NOOP' + bad)",
     "argument": "client.sendCommand('NOOP', bad)",
+    "verb of an exchange": "client.exchange('NOOP' + bad)",
+    "argument of an exchange": "client.exchange('NOOP', bad)",
     "hello": "client.ehlo('x' + bad)",
     "AUTH mechanism": "client.relayAuth('PLAIN' + bad, 'AAAA')",
     "AUTH initial response": "client.relayAuth('PLAIN', 'AAAA' + bad)",

@@ -59,6 +59,16 @@ class Hop:
         self.touched = True
         self.events.append(verb)
 
+    recipients = 1
+
+    def begin_message(self):
+        self.events.append("begin")
+
+    def send_message(self, chunks, done):
+        self.events.append(b"".join(chunks))
+        self.sent = done
+        return False
+
     def stop_receiving(self):
         self.events.append("stop")
 
@@ -85,6 +95,13 @@ SmtpServer.prototype.smtpRcpt = function (path) { return new SmtpResponse(250, [
 SmtpServer.prototype.smtpRset = function () {
     this.client.sendCommand("RSET");
     return this.client.readResponse();
+};
+SmtpServer.prototype.smtpExpn = function (what) {
+    if (!this.client) {
+        this.client = new SmtpClient("hop.test");
+        return this.client.greeting();
+    }
+    return what === "message" ? this.client.exchangeMessage(["A: b"], "text") : this.client.exchange("VRFY", what);
 };
 SmtpServer.prototype.smtpData = function () { return null; };
 SmtpServer.prototype.smtpNoop = function (text) { };
@@ -136,7 +153,7 @@ def test_a_handler_that_does_not_wait_has_its_outcome_at_once(running):
     assert (outcome.code, outcome.lines, outcome.disconnect, outcome.fault) == (250, ["rcpt", "<x@y>"], False, None)
     assert running.driver.started and running.driver.handler is None and not running.loop.running
     assert running.run("smtpNoop", "x").code == 0
-    assert running.run("smtpExpn", "x").code == 0               # not there
+    assert running.run("smtpTurn", "x").code == 0               # not there
 
 
 def test_a_handler_waits_and_goes_on(running):
@@ -201,6 +218,63 @@ def test_next_hops_that_a_failed_handler_touched_are_brought_into_step(running):
     assert hop.events == [b"RSET"]
     running.loop.pass_time(1.1)
     assert hop.events == [b"RSET", "stop", "resync"]
+
+
+def test_a_connection_whose_greeting_a_handler_waits_for_is_closed_with_it(running):
+    running.run("smtpExpn", "x", seconds=1.0)
+    hop = running.hops[0]
+    hop.connected(None)
+    running.loop.pass_time(1.1)
+    assert "no time left after 1 s of waiting (for client.greeting)" in str(running.outcomes[0].fault)
+    assert hop.events == ["close"] and running.context.next_hops == {}
+    hop.received(Reply(220, b"late"), None)
+    assert running.context.next_hops == {} and len(running.outcomes) == 1
+    assert "Transport endpoint is not connected" in str(running.run("smtpExpn", "x").fault)
+
+
+def test_an_exchange_that_is_cut_off_is_brought_into_step(running):
+    running.run("smtpExpn", "x")
+    hop = running.hops[0]
+    hop.connected(None)
+    hop.received(Reply(220, b"hello"), None)
+    running.run("smtpExpn", "x", seconds=1.0)
+    late = hop.received
+    running.loop.pass_time(1.1)
+    assert hop.events == [b"VRFY", "stop", "resync"]
+    late(Reply(252, b"late"), None)
+    running.run("smtpExpn", "y")
+    hop.received(Reply(251, b"right"), None)
+    assert [outcome.code for outcome in running.outcomes] == [220, 0, 251]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_message_is_cut_off_while_it_is_sent_or_while_its_reply_is_waited_for(running, sent):
+    running.run("smtpExpn", "x")
+    hop = running.hops[0]
+    hop.connected(None)
+    hop.received(Reply(220, b"hello"), None)
+    hop.received = None
+    running.run("smtpExpn", "message", seconds=1.0)
+    assert hop.received is None
+    if sent:
+        hop.sent(None)
+    running.loop.pass_time(1.1)
+    assert hop.events[2:] == (["stop"] if sent else ["close"])
+
+
+@pytest.mark.parametrize("error", [None, ServiceUnavailable("gone")])
+def test_a_message_that_is_sent_later_than_at_once(running, error):
+    running.run("smtpExpn", "x")
+    hop = running.hops[0]
+    hop.connected(None)
+    hop.received(Reply(220, b"hello"), None)
+    running.run("smtpExpn", "message")
+    hop.sent(error)
+    if error is None:
+        hop.received(Reply(250, b"taken"), None)
+        assert running.outcomes[1].code == 250
+    assert hop.events == ["begin", b"A: b\r\n\r\ntext\r\n"]
+    assert error is None or "gone" in str(running.outcomes[1].fault)
 
 
 def test_giving_up_has_no_outcome(running):
