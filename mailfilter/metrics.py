@@ -1,7 +1,7 @@
 """What is counted: the table of all metrics, and the memory that the processes of a server count in.
 
     _ACCEPTED = metrics.slot("messages_total", "accepted")      once, when a module is imported
-    metrics.count(_ACCEPTED)                                    whenever it happens
+    metrics.count(_ACCEPTED)                                    whenever it happens; also put() and observe()
 
 A slot is a place in an array of numbers. Every worker has such an array of its own (a row) in memory that all
 processes of the server share, so counting takes no lock and no system call, nothing is lost when a worker dies, and
@@ -11,9 +11,10 @@ The table is closed: a name or a label's value that is not in it is a KeyError w
 imported. Knows nothing of what it counts, of HTTP, or of the text format.
 """
 import mmap
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import product
+
+from mailfilter._core.counters import count, count_in, observe, put
 
 __all__ = ["COMMANDS", "HANDLERS", "SERVICES", "TABLE", "Metric", "begin", "count", "end", "observe", "put", "share", "slot",
            "total", "totals"]
@@ -155,28 +156,12 @@ for _metric in TABLE:
 
 _shared = memoryview(bytearray(_SIZE * _OCTETS)).cast("d")      # one row, ours alone, until share()
 _cells = _shared
+count_in(_cells, _BOUNDS)
 
 
 def slot(name, *values):
     """The slot of a metric with these label values, in the order of the table; KeyError when there is none."""
     return _SLOTS[name, values]
-
-
-def count(slot, by=1):
-    """Count something."""
-    _cells[slot] += by
-
-
-def put(slot, value):
-    """Set a gauge."""
-    _cells[slot] = value
-
-
-def observe(slot, value):
-    """Note a value of a histogram."""
-    bounds = _BOUNDS[slot]
-    _cells[slot + bisect_left(bounds, value)] += 1
-    _cells[slot + len(bounds) + 1] += value
 
 
 def share(rows):
@@ -186,6 +171,7 @@ def share(rows):
     _shared = memoryview(mmap.mmap(-1, rows * _SIZE * _OCTETS)).cast("d")
     _cells = _shared[:_SIZE]
     _cells[:] = before
+    count_in(_cells, _BOUNDS)
 
 
 def begin(row):
@@ -193,6 +179,7 @@ def begin(row):
     global _cells
     end(row)
     _cells = _shared[row * _SIZE:(row + 1) * _SIZE]
+    count_in(_cells, _BOUNDS)
 
 
 def end(row):

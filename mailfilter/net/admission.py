@@ -129,11 +129,11 @@ class Admission:
         """
         if refusal is not None:
             return self._refuse(refusal, address)
-        exempt = address in self.exempt or not (":" in address or "." in address)
         level = self.pressure.level
-        if level and (level >= shedding.EXEMPT or not exempt and (level >= shedding.GOOD or not self.is_good(address))):
+        if level and (level >= shedding.EXEMPT or not self._is_exempt(address) and (
+                level >= shedding.GOOD or not self.is_good(address))):
             return self._refuse("busy", address)
-        now, lately = self._checks(listener, exempt, address)
+        now, lately = self._checks(listener, address)
         if not now and not lately:
             return _NOT_COUNTED
         connections, rates, time_s = self._counts.connections, self._counts.rates, self._clock()
@@ -163,8 +163,13 @@ class Admission:
         """Whether a message of this client was accepted lately."""
         return self._counts.accepted.lately(self._good_key(address), self._clock(), GOOD_S) > 0
 
-    def _checks_of(self, listener, exempt, address):
+    def _is_exempt(self, address):
+        """Whether connections of this client are not counted; what is no address comes from this machine."""
+        return address in self.exempt or not (":" in address or "." in address)
+
+    def _checks_of(self, listener, address):
         """What a connection of this client to this listener is checked for: two lists of (name, limit, key)."""
+        exempt = self._is_exempt(address)
         scopes = [("", self.limits, True)]
         for selector, values in self._by_listener.items():
             if config.selects(selector, listener):

@@ -1,8 +1,8 @@
 """The part of a session that is beyond RFC 5321: what it offers, STARTTLS, XCLIENT and XFORWARD, a reply for each recipient.
 
-`Inbound` is made with it.
+`Inbound` inherits it.
 
-Must not know: handlers, messages, JavaScript values.
+Compiled: extended.pxd. Must not know: handlers, messages, JavaScript values.
 """
 from mailfilter import log as logs
 from mailfilter import metrics
@@ -11,6 +11,7 @@ from mailfilter._core.fsm import ST_TLS
 from mailfilter.mail.octets import octets
 from mailfilter.net import tls_inbound
 from mailfilter.net.authentication import AUTH
+from mailfilter.net.restraint import Restrained
 from mailfilter.net.rules import extensions_of
 
 __all__ = ["EXTENDED", "Extended"]
@@ -21,10 +22,8 @@ EXTENDED = frozenset((core.EV_STARTTLS, core.EV_XCLIENT, core.EV_XFORWARD, *AUTH
 _XCLIENT = metrics.slot("xclients_total")
 
 
-class Extended:
-    """What `Inbound` inherits. The attributes are declared there."""
-
-    __slots__ = ()
+class Extended(Restrained):
+    """What `Inbound` inherits. It has no attributes of its own."""
 
     def _offer(self):
         """Tell the state machine, and the policy, what this session may be offered now."""

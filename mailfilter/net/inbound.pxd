@@ -1,16 +1,17 @@
 # The types of inbound.py, which is compiled with them.
 
 from mailfilter._core.event cimport Event
-from mailfilter.net.restraint cimport Restrained
+from mailfilter.net.extended cimport Extended
 from mailfilter.policy.driver cimport Outcome
 
 cdef int _CONNECT, _HELO, _EHLO, _MAIL, _RCPT, _DATA, _RSET, _UNKNOWN, _STARTTLS, _XCLIENT
 cdef int _MESSAGE, _BODY, _DISCARDED, _REJECTED, _CLOSED, _AUTH, _AUTH_LINE
 cdef int _IN_CONNECT, _IN_CHUNKS, _IN_DATA, _IN_TLS
 cdef int _INFO, _DEBUG
+cdef dict _MESSAGES, _REFUSED
 
 
-cdef class Inbound(Restrained):
+cdef class Inbound(Extended):
     cdef _begin(self)
     cpdef _make_policy(self)
     cpdef _advance(self)

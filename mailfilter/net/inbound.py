@@ -26,7 +26,7 @@ from mailfilter.net.budget import Budget
 from mailfilter.net.deadlines import Deadlines
 from mailfilter.net.extended import EXTENDED, Extended
 from mailfilter.net.rejections import count_rejection
-from mailfilter.net.restraint import TURN_S, Restrained
+from mailfilter.net.restraint import TURN_S
 from mailfilter.net.rules import core_limits, rules_of
 from mailfilter.net.session_log import Told
 from mailfilter.policy.alarm import Alarm
@@ -75,7 +75,7 @@ _REFUSED = {(name, first): metrics.slot("commands_refused_total", name, f"{first
 _PENDING, _INTERNAL = metrics.slot("limits_total", "pending_bytes"), metrics.slot("internal_errors_total")
 
 
-class Inbound(Restrained, Extended, Authenticating, Told):
+class Inbound(Extended, Authenticating, Told):
     """The session of one client; made by the worker for each connection."""
 
     # asyncio's calls.

@@ -3,6 +3,8 @@
 from mailfilter._core.client cimport Client
 from mailfilter.policy.alarm cimport Alarm
 
+cdef dict _HARMLESS, _LATE
+
 
 cdef class NextHop:
     cdef readonly object loop
@@ -43,6 +45,7 @@ cdef class NextHop:
     cpdef spoil(self, why)
     cdef _shut(self, why)
     cpdef command(self, verb, arguments)
+    cdef _note(self, verb, arguments)
     cpdef receive(self, done)
     cpdef stop_receiving(self)
     cpdef resync(self)

@@ -86,8 +86,7 @@ class NextHop:
         self._writable = True
         self._upgraded = None           # called with (reply, error) when STARTTLS is refused or TLS is there
         self._alarm = None
-        self._late = None               # the timeout that is running, and its seconds
-        self._late_s = 0.0
+        self._late, self._late_s = None, 0.0    # the timeout that is running, and its seconds
         self._patience = []             # names of timeouts, one for each reply that is still to come
         self._why_closed = None
 
@@ -238,7 +237,7 @@ class NextHop:
             # Why it did not want the rest of a message. It can have accepted nothing: what was written is lost in part.
             if words[:1] in (b"4", b"5"):
                 self._client.feed(words)
-        self._transport = None
+        self._transport = self._chunks = None
         self._end_timer()
         if self._why_closed is None:
             self._why_closed = f"the next hop closed the connection{f' ({error})' if error else ''}"
@@ -246,7 +245,8 @@ class NextHop:
         if self.on_idle_end is not None:
             self.on_idle_end()
         self._deliver()
-        self._report(ServiceUnavailable(f"Input/output error: {self.name}: {self._why_closed}"))
+        if self._receiver is not None or self._sender is not None:
+            self._report(ServiceUnavailable(f"Input/output error: {self.name}: {self._why_closed}"))
 
     # Commands and replies.
 
@@ -342,7 +342,7 @@ class NextHop:
         reply = self._client.next_reply()
         if reply is not None:
             if self._patience:
-                self._patience.pop(0)
+                del self._patience[0]
             return reply
         failed = self._client.failed
         if failed is not None and failed.startswith("protocol error") and self._why_closed is None:

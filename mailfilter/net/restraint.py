@@ -1,6 +1,6 @@
 """The part of a session that holds a client to its limits: deadlines, numbers, early talk, other protocols, the tarpit.
 
-What `Inbound` inherits first, as it is looked at with every command. What the deadlines and numbers are is in deadlines.py
+`Inbound` inherits it; it is looked at with every command. What the deadlines and numbers are is in deadlines.py
 and budget.py, what the client reads when the session ends for one of them in endings.py.
 
 Compiled: restraint.pxd. Must not know: handlers, messages, JavaScript.

@@ -4,6 +4,7 @@ from mailfilter._core.event cimport Event
 from mailfilter._core.session cimport Session
 from mailfilter.net.budget cimport Budget
 from mailfilter.net.deadlines cimport Deadlines
+from mailfilter.net.rules cimport Rules
 from mailfilter.policy.alarm cimport Alarm
 from mailfilter.policy.context cimport SessionContext
 from mailfilter.policy.driver cimport Driver
@@ -17,7 +18,7 @@ cdef class SessionState:
     cdef public str session_id
     cdef public tuple remote
     cdef public object visit
-    cdef public object rules
+    cdef public Rules rules
     cdef public object limits
     cdef public object timeouts
     cdef public object transport

@@ -43,7 +43,7 @@ def classes_of(path):
 
 def test_the_declarations_are_read():
     assert {"Driver", "Outcome", "Operation", "Waiting", "SessionContext", "NextHop", "SessionState", "Inbound"} <= CLASSES.keys()
-    assert CLASSES["Inbound"][0] == "Restrained" and CLASSES["Restrained"][0] == "SessionState"
+    assert [CLASSES[name][0] for name in ("Inbound", "Extended", "Restrained")] == ["Extended", "Restrained", "SessionState"]
     assert "_asked" in attributes_of("Inbound")
     assert CLASSES["Outcome"][1] == {"code", "lines", "disconnect", "fault", "dead"}
 
