@@ -125,6 +125,7 @@ def render_field(bytes name not None, parts):
     """
     cdef list lines = []
     cdef Py_ssize_t i
+    cdef bytes text, line
     if len(name) == 0:
         raise ValueError("a header field needs a name")
     for i in range(len(name)):
@@ -135,9 +136,15 @@ def render_field(bytes name not None, parts):
     for part in parts:
         if not isinstance(part, bytes):
             raise TypeError(f"a part of a field is bytes, not {type(part).__name__}")
-        if b"\0" in part:
+        text = part if type(part) is bytes else bytes(part)
+        if b"\0" in text:
             raise ValueError(f"NUL in header field {name.decode('ascii')}")
-        lines.extend(part.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\n" in text:
+            lines.extend(text.split(b"\n"))
+        else:
+            lines.append(text)
     first = lines.pop(0) if lines else b""
     written = [name + b": " + first]
     for line in lines:

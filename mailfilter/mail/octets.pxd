@@ -1,1 +1,3 @@
 # The types of octets.py, which is compiled with them.
+
+cdef bytes _encoded(str text)

@@ -18,13 +18,17 @@ def octets(text):
     if type(text) is bytes:
         return text
     if isinstance(text, str):
-        try:
-            return text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            return "".join(_encodable(char) for char in text).encode("utf-8", "surrogateescape")
+        return _encoded(text if type(text) is str else str(text))
     if isinstance(text, (bytes, bytearray, memoryview)):
         return bytes(text)
     raise TypeError(f"text is needed, not {type(text).__name__}")
+
+
+def _encoded(text):
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return "".join(map(_encodable, text)).encode("utf-8", "surrogateescape")
 
 
 def _encodable(char):

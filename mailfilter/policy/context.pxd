@@ -8,7 +8,9 @@ cdef class SessionContext:
     cdef public object settings
     cdef public str hostname
     cdef public object timeouts
-    cdef public object limits
+    cdef object _limits
+    cdef readonly long long most_operations
+    cdef readonly double most_ms
     cdef public object resolver
     cdef public list extensions
     cdef public object user
@@ -35,6 +37,7 @@ cdef class SessionContext:
     cdef public object identity
     cdef public object replies
 
+    cdef _keep_to(self, limits)
     cpdef charge(self, name)
     cpdef handler_starts(self)
     cpdef handler_failed(self)

@@ -26,6 +26,7 @@ class SessionContext:
     early: whether the client has sent something before its greeting.
     varying: set by operations whose answer is another one each time (clock, random numbers).
     groups: what Sys.all has under way, by number. operations: how many were asked for so far.
+    most_operations, most_ms: of the limits, how many operations and how many milliseconds of JavaScript it may use.
     user: None, because a session runs as who we are (a policy is loaded before that is so).
     next_hops: open connections by handle. message, message_handle: the message that smtpData is about, or None.
     delivered: whether the running handler has begun to deliver where no connection tells of it (see delivering).
@@ -43,7 +44,7 @@ class SessionContext:
         self.settings = settings
         self.hostname = hostname
         self.timeouts = timeouts
-        self.limits = limits
+        self._keep_to(limits)
         self.resolver = resolver
         self.extensions = extensions
         self.user = None
@@ -71,6 +72,21 @@ class SessionContext:
         self.replies = None
 
     @property
+    def limits(self):
+        """The session's limits, a config.Limits."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits):
+        self._keep_to(limits)
+
+    def _keep_to(self, limits):
+        self._limits = limits
+        # What every operation is compared with: numbers of C where this is compiled.
+        self.most_operations = limits.operations
+        self.most_ms = limits.session_ms
+
+    @property
     def delivering(self):
         """Whether the running handler has begun to deliver in a way that cannot be taken back."""
         if self.delivered:
@@ -83,10 +99,10 @@ class SessionContext:
     def charge(self, name):
         """Count one operation; HostError when the session has used up its number."""
         self.operations += 1
-        if self.operations > self.limits.operations and name not in _ALWAYS:
-            if self.operations == self.limits.operations + 1:
+        if self.operations > self.most_operations and name not in _ALWAYS:
+            if self.operations == self.most_operations + 1:
                 metrics.count(_OPERATIONS)
-            raise HostError(f"{name}: the session has used up its {self.limits.operations} operations")
+            raise HostError(f"{name}: the session has used up its {self.most_operations} operations")
 
     def handler_starts(self):
         """A handler begins: what it does to next hops from now on is its own."""

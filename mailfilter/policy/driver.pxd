@@ -1,5 +1,7 @@
 # The types of driver.py, which is compiled with them.
 
+cimport cython
+
 from mailfilter._core.heap cimport Heap
 from mailfilter.policy.alarm cimport Alarm
 from mailfilter.policy.context cimport SessionContext
@@ -15,6 +17,8 @@ cdef class Outcome:
 
 
 cdef int _OPEN, _START, _RESUME, _FAIL, _ABANDON, _FAULT, _TELL
+
+cdef dict _AT_ONCE, _WAITED_FOR
 
 cdef bint _is_ours(result) except -1
 
@@ -33,8 +37,11 @@ cdef class Driver:
     cdef double _seconds
 
     cpdef run(self, handler, arguments, double seconds, done)
+    @cython.locals(begun=double)
     cdef _go_on(self, result)
+    @cython.locals(context=SessionContext)
     cdef _excess(self)
+    @cython.locals(operation=Operation, waiting=Waiting)
     cdef _start(self, name, arguments)
     cdef _resume(self, value, failure)
     cdef _report(self, outcome)

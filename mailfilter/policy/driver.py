@@ -32,6 +32,11 @@ _ASLEEP = metrics.slot("timeouts_total", "idle_heap")
 _OPEN, _START, _RESUME, _FAIL = engine.OPEN, engine.START, engine.RESUME, engine.FAIL
 _ABANDON, _FAULT, _TELL = engine.ABANDON, engine.FAULT, engine.TELL
 
+_clock = time.monotonic
+
+# The tables, as dicts of C.
+_AT_ONCE, _WAITED_FOR = AT_ONCE, WAITED_FOR
+
 # A handler whose operations are all answered at once lets others have a turn after so many seconds.
 TURN_S = 0.005
 
@@ -145,7 +150,7 @@ class Driver:
 
         Operations that are answered at once, one after the other, take turns with the rest of the worker.
         """
-        begun = time.monotonic()
+        begun = _clock()
         while True:
             if not _is_ours(result):
                 self._abandon()         # its coroutine still stands in the middle of the handler
@@ -171,7 +176,7 @@ class Driver:
                     self._alarm.set(self._seconds)
                 return None
             self._waiting = None
-            if time.monotonic() - begun > TURN_S:
+            if _clock() - begun > TURN_S:
                 self._waiting = turn = Waiting(self.context.loop, head, self._settled)
                 if failure is None:
                     self.context.loop.call_soon(turn.done, value)
@@ -185,16 +190,16 @@ class Driver:
 
     def _excess(self):
         """Why a handler may not go on, though it returns in time and only waits again and again; None: it may."""
-        limits = self.context.limits
-        if self._heap.spent_ms > limits.session_ms:
+        context = self.context
+        if self._heap.spent_ms > context.most_ms:
             metrics.count(_SESSION_MS)
-            return f"the session's JavaScript has used up its {limits.session_ms} ms"
-        if self.context.operations > limits.operations + REFUSALS:
-            return f"it goes on asking, though the session has used up its {limits.operations} operations"
+            return f"the session's JavaScript has used up its {context.limits.session_ms} ms"
+        if context.operations > context.most_operations + REFUSALS:
+            return f"it goes on asking, though the session has used up its {context.most_operations} operations"
         return None
 
     def _start(self, name, arguments):
-        operation = WAITED_FOR.get(name)
+        operation = _WAITED_FOR.get(name)
         if operation is None:
             raise HostError(f"there is no operation {name}")
         operation.check(arguments)
@@ -235,11 +240,10 @@ class Driver:
             self._alarm.clear()
 
     def _finished(self, result):
-        spent, limit = self._heap.spent_ms, self.context.limits.session_ms
-        if spent > limit:
+        if self._heap.spent_ms > self.context.most_ms:
             metrics.count(_SESSION_MS)
             self._heap.close()
-            return self._faulted(PolicyError(f"the session's JavaScript has used up its {limit} ms"))
+            return self._faulted(PolicyError(f"the session's JavaScript has used up its {self.context.limits.session_ms} ms"))
         self._end()
         if len(result) == 1:
             return Outcome()
@@ -331,7 +335,7 @@ class Driver:
             self._heap.close()
 
     def _answer(self, name, *arguments):
-        operation = AT_ONCE.get(name)
+        operation = _AT_ONCE.get(name)
         if operation is None:
             raise HostError(f"there is no operation {name}")
         self.context.charge(name)

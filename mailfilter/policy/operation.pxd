@@ -1,6 +1,11 @@
 # The types of operation.py, which is compiled with them.
 
 
+cimport cython
+
+cdef _called(run, given, context, waiting=*)
+
+
 cdef class Operation:
     cdef readonly str name
     cdef readonly object run
@@ -11,6 +16,7 @@ cdef class Operation:
     cdef readonly bint loading
     cdef readonly str failure
 
+    @cython.locals(wanted=tuple, position=Py_ssize_t)
     cpdef check(self, given)
     cpdef perform(self, context, given)
 

@@ -65,9 +65,25 @@ class Operation:
         """Answer an operation that is answered at once; an error of ours on purpose reaches the policy."""
         self.check(given)
         try:
-            return self.run(context, *given)
+            return _called(self.run, given, context)
         except MailfilterError as error:
             raise HostError(str(error), type(error).__name__) from error
+
+
+def _called(run, given, context, waiting=None):
+    """run(context, *given), or run(context, waiting, *given): for as many arguments as most have, without a new tuple."""
+    count = len(given)
+    if waiting is None:
+        if count == 1:
+            return run(context, given[0])
+        return run(context, *given)
+    if count == 1:
+        return run(context, waiting, given[0])
+    if count == 3:
+        return run(context, waiting, given[0], given[1], given[2])
+    if count == 4:
+        return run(context, waiting, given[0], given[1], given[2], given[3])
+    return run(context, waiting, *given)
 
 
 def failure_of(context, error):
@@ -104,7 +120,7 @@ class Waiting:
         """Start the operation: its value when it has one at once, or PENDING. What it raises, it raises."""
         self._starting = True
         try:
-            value = operation.run(context, self, *arguments)
+            value = _called(operation.run, arguments, context, self)
         finally:
             self._starting = False
         if self._early is None:
