@@ -121,7 +121,7 @@
     SmtpClient.prototype.sendCommand = host.sendCommand;        // in C: now('client.command', handle, verb, args)
 
     /**
-     * Sends a command and gives the next reply: sendCommand() and readResponse() as one, at half of what both cost. Waits.
+     * Sends a command and gives the next reply: sendCommand() and readResponse() as one, which costs less than both. Waits.
      * @param {string} verb
      * @param {string} [args]  undefined or null: none
      * @returns {SmtpResponse}
