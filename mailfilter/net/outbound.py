@@ -306,13 +306,13 @@ class NextHop:
     def resync(self):
         """The handler that talked to the next hop was cut off: get back into step, or close where that cannot be."""
         self.stop_receiving()
-        if self._why_closed is None:
-            if self._client.in_message:
-                self.spoil("the policy failed in the middle of a message")
-            else:
-                self._client.resync()
-                if self._client.failed is not None:
-                    self._shut(self._client.failed)
+        if self._why_closed is None and self._client.in_message:
+            self.spoil("the policy failed in the middle of a message")
+        elif self._why_closed is None:
+            self._client.resync()
+            self._patience = []                 # of replies that nobody gets to see
+            if self._client.failed is not None:
+                self._shut(self._client.failed)
 
     def data_received(self, data):
         """asyncio: octets from the next hop."""

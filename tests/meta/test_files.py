@@ -40,6 +40,13 @@ def test_a_source_file_opens_with_what_it_is_for(path):
     assert _OPENINGS[path.suffix].match(text), f"{path} does not open with a docstring or comment"
 
 
+def test_nothing_else_lies_at_the_top():
+    """What a tool leaves behind where it was started is added to a commit sooner than it is seen."""
+    assert {path.parts[0] for path in files()} <= {
+        "mailfilter", "js", "tests", "bench", "docs", ".ci", ".gitignore", "MANIFEST.in", "Makefile", "README.md",
+        "pyproject.toml", "setup.py"}
+
+
 @pytest.mark.parametrize("path", files(), ids=identifier)
 def test_names_say_what_is_in_a_file(path):
     assert not re.search(r"util|helper|common|manager|misc|stuff\b", path.stem, re.IGNORECASE), path

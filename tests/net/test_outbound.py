@@ -259,6 +259,19 @@ def test_resync_gets_back_into_step():
     run(scenario)
 
 
+def test_a_command_after_resync_has_its_own_timeout():
+    """It had that of a command whose reply was dropped."""
+    async def scenario(talk, peer):
+        await talk.connect()
+        await talk.reply()
+        assert await talk.command(b"EHLO", b"me") == 250
+        talk.hop.command(b"NOOP", None)                         # its reply is never fetched
+        talk.hop.resync()
+        with pytest.raises(ServiceTimeout, match=r"within 0\.2 s \(mail\)"):
+            await talk.command(b"MAIL", b"FROM:<second@b>")
+    run(scenario, {"mail": [Mute()]}, mail=0.2)
+
+
 def test_resync_inside_a_message_leaves():
     async def scenario(talk, peer):
         await talk.into_data()
