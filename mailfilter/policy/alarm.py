@@ -19,8 +19,8 @@ COARSE_S = 1.0
 
 # As numbers of C where this is compiled.
 _TICKS, _COARSE = 1 / GRAIN_S, COARSE_S      # ticks of a second
-# An alarm looks after so many seconds at most.
-_LOOKS = 20.0
+# An alarm looks after so many seconds at most. Thousands of idle sessions should have little to look at.
+_LOOKS = 120.0
 
 
 class Wheel:

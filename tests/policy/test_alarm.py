@@ -114,10 +114,10 @@ def test_an_earlier_time_takes_the_place_of_a_later_one(loop, alarm, rung):
 def test_a_shorter_time_than_before_needs_no_other_timer_where_that_was_long(loop, alarm, rung):
     alarm.set(300)
     loop.pass_time(1)
-    alarm.set(25)
+    alarm.set(125)
     assert loop.made == 1
     loop.pass_time(1000)
-    assert rung == late_by_a_grain(126.0)
+    assert rung == late_by_a_grain(226.0)
 
 
 def test_it_can_be_set_again_by_what_it_calls(loop, rung):
@@ -171,7 +171,7 @@ def test_many_share_one_timer(loop, rung):
     for alarm in alarms[:200]:
         alarm.close()
     loop.pass_time(100)
-    assert rung == late_by_a_grain(*[130.0] * 300) and loop.made == 2         # it looks after 20 s, too
+    assert rung == late_by_a_grain(*[130.0] * 300) and loop.made == 1
 
 
 def test_each_rings_in_its_turn_whatever_the_order_of_setting(loop):
