@@ -49,12 +49,22 @@ def _known(options, names, what):
 
 def _new_hop(context, host, port, options):
     """A connection that is not open yet, of the options of an SmtpClient."""
-    if len(context.next_hops) >= NEXT_HOPS_LIMIT:
-        raise ServiceUnavailable(f"Link has been severed: the session has {NEXT_HOPS_LIMIT} connections already")
+    _need_place(context)
     return context.open_next_hop(host, int(port), _known(options, _OPTIONS, "option"))
 
 
+def _need_place(context):
+    if len(context.next_hops) >= NEXT_HOPS_LIMIT:
+        raise ServiceUnavailable(f"Link has been severed: the session has {NEXT_HOPS_LIMIT} connections already")
+
+
 def _register(context, hop):
+    """The handle of a connection that is open now. Others may have been opened beside it, and have taken the last place."""
+    try:
+        _need_place(context)
+    except ServiceUnavailable:
+        hop.close()
+        raise
     context.last_hop += 1
     context.next_hops[context.last_hop] = hop
     return context.last_hop
@@ -63,16 +73,14 @@ def _register(context, hop):
 def connect(context, waiting, host, port, options):
     """Open a connection; its handle."""
     hop = _new_hop(context, host, port, options)
-
-    def connected(error):
-        if error is None:
-            waiting.done(_register(context, hop))
-        else:
-            waiting.failed(error)
-
     waiting.on_cancel = hop.close
-    hop.connect(connected)
+    waiting.form = partial(_opened, context, hop)
+    hop.connect(partial(waiting.ended, None))
     return PENDING
+
+
+def _opened(context, hop, nothing):
+    return _register(context, hop)
 
 
 def greeting(context, waiting, host, port, options):
@@ -321,7 +329,8 @@ def reuse(context, waiting, host, port, options, identity):
 
         def received(answer, error):
             if error is None and answer.code < 300:
-                waiting.done([_register(context, hop), lines, hop.tls])
+                waiting.form = partial(_lent, context, hop, lines)
+                waiting.ended(answer, None)
                 return
             hop.close()
             if attempt() is None:
@@ -337,3 +346,7 @@ def reuse(context, waiting, host, port, options, identity):
         return PENDING
 
     return attempt()
+
+
+def _lent(context, hop, lines, answer):
+    return [_register(context, hop), lines, hop.tls]
